@@ -1,0 +1,1 @@
+"""How images become vectors. Knows nothing of the pipeline."""

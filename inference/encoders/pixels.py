@@ -1,0 +1,65 @@
+"""No model: the pixels themselves. The default settings are the published 'without CLIP' baseline.
+
+Protocol: greyscale as OpenCV reads it, resized to size x size by bilinear interpolation without antialiasing (the
+aspect is not kept), flattened row by row to values 0..255.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inference.encoders import NoTextSide
+from inference.images import ImageFile
+
+
+class Pixels:
+    """Raw pixels as vectors.
+
+    size: side length in pixels after resizing. color: 'gray' (size*size values) or 'rgb' (three times as many).
+    antialias: False as OpenCV's INTER_LINEAR, True as Pillow's bilinear. scaling: 'none' 0..255 as uint8,
+    'unit' 0..1 as float32.
+    """
+
+    def __init__(self, size: int, color: str, antialias: bool, scaling: str) -> None:
+        self.size, self.color, self.antialias, self.scaling = size, color, antialias, scaling
+        self.name = "none"
+        self.model = "raw pixels"
+        self.dimension = size * size * (3 if color == "rgb" else 1)
+        self.dtype = "uint8" if scaling == "none" else "float32"
+        self.precision = f"exact ({self.dtype})"
+        self.preprocessing = (
+            f"{'greyscale as OpenCV reads it' if color == 'gray' else 'RGB'}, resized to {size}x{size} by bilinear "
+            f"interpolation {'with' if antialias else 'without'} antialiasing (aspect not kept), "
+            f"flattened to {self.dimension:,} values {'0..255' if scaling == 'none' else '0..1'}"
+        )
+        self.image_fingerprint = f"pixels:1:{size}:{color}:{antialias}:{scaling}"
+        self.text_fingerprint = None
+
+    def preprocess(self, image: ImageFile) -> np.ndarray:
+        """(size, size) or (size, size, 3) uint8."""
+        pixels = image.gray() if self.color == "gray" else image.rgb()
+        return self._resize_smooth(pixels) if self.antialias else self._resize(pixels)
+
+    def encode_images(self, batch: np.ndarray) -> np.ndarray:
+        """(n, size, size[, 3]) uint8 -> (n, dimension) uint8 in 0..255 or float32 in 0..1."""
+        flat = batch.reshape(len(batch), self.dimension)
+        return flat if self.scaling == "none" else flat.astype(np.float32) / np.float32(255)
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        """Refused: pixels have no text side."""
+        raise NoTextSide("encoder=none sees images only: choose an encoder with a text side for texts")
+
+    def similarity_to_probability(self, similarities: np.ndarray) -> np.ndarray:
+        """Refused: pixels have no text side."""
+        raise NoTextSide("encoder=none sees images only: it has no probabilities of texts")
+
+    def _resize(self, pixels: np.ndarray) -> np.ndarray:
+        import cv2
+
+        return np.asarray(cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_LINEAR))
+
+    def _resize_smooth(self, pixels: np.ndarray) -> np.ndarray:
+        from PIL import Image
+
+        side = (self.size, self.size)
+        return np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BILINEAR))

@@ -1,0 +1,194 @@
+"""Reading an image file: decoded exactly, or refused with a typed reason. No other module opens an image.
+
+Decoders crash, hang and lie, so: bytes are read here, never by a decoder that gets a name; only formats on a list
+are tried; size is checked before pixels are; a truncated or damaged file is refused rather than half shown.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import stat
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+MAX_BYTES = 256 * 2**20  # a decoder scanning junk for longer would be taken for a hang
+MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
+ORIENTATION = 0x0112  # EXIF tag
+
+logging.getLogger("PIL").setLevel(logging.ERROR)  # Pillow logs what it thinks of odd files; the reason says it
+
+
+class UnreadableImage(Exception):
+    """An image that cannot be used: `reason` is one of a few words, `detail` says more."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class ImageFile:
+    """The bytes of one image file, decoded on request. Raises UnreadableImage."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.data = read_bytes(path)
+        self.size: tuple[int, int] | None = None  # width, height in pixels as shown; known once decoded
+
+    def gray(self) -> np.ndarray:
+        """(h, w) uint8, exactly as `cv2.imread(path, cv2.IMREAD_GRAYSCALE)` gives it for an undamaged file.
+
+        For JPEG that is the luma channel, turned as the EXIF orientation says: Pillow's draft mode decodes the same
+        and, unlike OpenCV, refuses truncated files. All else is checked by Pillow and decoded by OpenCV.
+        """
+        picture = self._open()
+        if picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB"):
+            picture.draft("L", picture.size)
+            return self._seen(np.asarray(_turned(_loaded(picture))))
+        checked = _loaded(picture)
+        return self._seen(_gray_by_opencv(self.data, checked))
+
+    def rgb(self) -> np.ndarray:
+        """(h, w, 3) uint8: alpha dropped, palette resolved, 16 bits scaled to 8, turned as EXIF says."""
+        return self._seen(np.asarray(_as_rgb(_turned(_loaded(self._open())))))
+
+    def _open(self) -> Any:
+        from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - Pillow knows them once imported
+
+        _verify_png(self.data)
+        with _quiet():
+            try:
+                picture = Image.open(io.BytesIO(self.data), formats=FORMATS)
+            except Image.DecompressionBombError as error:
+                raise UnreadableImage("too large", str(error)) from error
+            except Exception as error:  # Pillow raises five kinds by the kind of damage
+                raise UnreadableImage("not an image", _looks_like(self.data)) from error
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise UnreadableImage("too large", f"{width}x{height} pixels, at most {MAX_PIXELS:,} in all")
+        if picture.mode in ("F", "I"):
+            raise UnreadableImage("unsupported", f"pixels of type {picture.mode}: 8 or 16 bits are read")
+        return picture
+
+    def _seen(self, pixels: np.ndarray) -> np.ndarray:
+        self.size = (int(pixels.shape[1]), int(pixels.shape[0]))
+        return pixels
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The whole file; refuses what is no regular file (a pipe would hang), empty or huge."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImage("not a file", "a folder, pipe or device")
+        if status.st_size > MAX_BYTES:
+            raise UnreadableImage("too large", f"{status.st_size:,} bytes, at most {MAX_BYTES:,}")
+        data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableImage("missing", "no such file, or a broken link") from error
+    except OSError as error:
+        raise UnreadableImage("not readable", error.strerror or str(error)) from error
+    if not data:
+        raise UnreadableImage("empty", "0 bytes")
+    return data
+
+
+def thumbnail(path: str | Path, side: int = 160) -> np.ndarray:
+    """(h, w, 3) uint8 with the longer side at most `side`; small images keep their size."""
+    from PIL import Image
+
+    image = ImageFile(path)
+    picture = image._open()
+    picture.draft("RGB", (2 * side, 2 * side))  # JPEG: decode at a fraction of the size; a no-op elsewhere
+    picture = _as_rgb(_turned(_loaded(picture)))
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def _verify_png(data: bytes) -> None:
+    """Pillow loads a PNG with a wrong checksum without a word; only its verify() looks."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return
+    from PIL import Image
+
+    with _quiet():
+        try:
+            Image.open(io.BytesIO(data), formats=("PNG",)).verify()
+        except Image.DecompressionBombError as error:
+            raise UnreadableImage("too large", str(error)) from error
+        except Exception as error:
+            raise UnreadableImage(_kind(error), str(error)) from error
+
+
+def _loaded(picture: Any) -> Any:
+    with _quiet():
+        try:
+            picture.load()
+        except Exception as error:  # OSError, ValueError, SyntaxError, KeyError, struct.error ... by kind of damage
+            raise UnreadableImage(_kind(error), str(error) or type(error).__name__) from error
+    return picture
+
+
+def _kind(error: Exception) -> str:
+    text = str(error).lower()
+    return "truncated" if "truncat" in text or "unexpected end" in text else "damaged"
+
+
+def _turned(picture: Any) -> Any:
+    from PIL import ImageOps
+
+    with _quiet():
+        try:
+            if picture.getexif().get(ORIENTATION, 1) == 1:
+                return picture
+            return ImageOps.exif_transpose(picture)
+        except Exception:  # a damaged EXIF block says nothing about the pixels
+            return picture
+
+
+def _as_rgb(picture: Any) -> Any:
+    from PIL import Image
+
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("P", "PA"):
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
+
+
+def _gray_by_opencv(data: bytes, checked: Any) -> np.ndarray:
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error:
+        pixels = None
+    if pixels is None:  # a format that this OpenCV was built without
+        pixels = cv2.cvtColor(np.asarray(_as_rgb(_turned(checked))), cv2.COLOR_RGB2GRAY)
+    return np.asarray(pixels)
+
+
+def _looks_like(data: bytes) -> str:
+    start = data[:200].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
+        return "a web page or XML"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer: run `git lfs pull`"
+    if start.startswith((b"%!ps", b"%pdf")):
+        return "PostScript or PDF"
+    return f"no known image format ({', '.join(FORMATS)})"
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801 - used like a function
+    """Without Pillow's warnings on odd files: what matters of them is a reason of ours."""
+
+    def __enter__(self) -> None:  # type: ignore[override]
+        super().__enter__()
+        warnings.simplefilter("ignore")

@@ -1,0 +1,181 @@
+"""From the command line to a checked `Config`: with the entry point and the sweep, all that knows Hydra and OmegaConf.
+
+Everything here runs before any heavy import, so that a wrong call is answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline import schema
+from pipeline.errors import CallError, nearest
+from pipeline.schema import CHOICES, Config
+
+HOME = Path(__file__).resolve().parents[2]  # the folder of run.py
+CONF = HOME / "conf"
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """Where a job of a sweep writes, and what makes it differ from the others."""
+
+    folder: Path
+    number: int
+    overrides: tuple[str, ...]
+
+
+def register() -> None:
+    """Tell Hydra the schemas and OmegaConf the resolver that conf/ uses."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="_schema", node=Config)
+    local = CONF / "local.yaml"
+    store.store(name="_local", node=OmegaConf.load(local) if local.is_file() else {})
+    store.store(group="analysis", name="_schema", node=schema.AnalysisSettings)
+    for group, choices in CHOICES.items():
+        for choice, settings in choices.items():
+            store.store(group=group, name=f"_schema_{choice}", node=settings)
+    OmegaConf.register_new_resolver("at_home", lambda path: str(at_home(path)), replace=True)
+
+
+def at_home(path: str) -> Path:
+    """A path of the `paths` section: relative ones start at the folder of run.py."""
+    return HOME / Path(path).expanduser()
+
+
+def read(composed: DictConfig) -> Config:
+    """The checked config of one run. Raises CallError with every problem that was found."""
+    for group, choices in CHOICES.items():
+        if OmegaConf.get_type(composed, group) not in choices.values():
+            raise CallError(f"{group}: not one of the choices: {', '.join(known_choices(group))}")
+    config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
+    problems = [*_unknown_keys(config), *_out_of_range(config), *_rules(config)]
+    if problems:
+        raise CallError(*problems)
+    _resolve_paths(config)
+    return config
+
+
+def sweep_job() -> SweepJob | None:
+    """The place of the present job in its sweep, None outside a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
+        return None
+    number = int(hydra.job.num)
+    return SweepJob(Path(hydra.sweep.dir) / str(number), number, tuple(hydra.overrides.task))
+
+
+def known_choices(group: str) -> list[str]:
+    """The names that a group offers, the user's own included."""
+    places = [CONF / group, CONF / "user" / group]
+    names = {file.stem for place in places if place.is_dir() for file in place.glob("*.yaml")}
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def _leaves(node: Any, prefix: str = "") -> list[tuple[str, Any, dict[str, Any]]]:
+    """(dotted key, value, metadata) of every setting that is a value."""
+    found: list[tuple[str, Any, dict[str, Any]]] = []
+    for f in dataclasses.fields(node):
+        value, key = getattr(node, f.name), prefix + f.name
+        if dataclasses.is_dataclass(value):
+            found += _leaves(value, f"{key}.")
+        else:
+            found.append((key, value, dict(f.metadata)))
+    return found
+
+
+def _unknown_keys(node: Any, prefix: str = "") -> list[str]:
+    """Keys added with '+' pass the schema: OmegaConf leaves them on the object as attributes that are no field."""
+    fields = [f.name for f in dataclasses.fields(node)]
+    problems = [
+        f"{prefix}{name}: no such setting{nearest(name, fields)} ({prefix or 'top level: '}{', '.join(fields)})"
+        for name in vars(node)
+        if name not in fields
+    ]
+    for name in fields:
+        if dataclasses.is_dataclass(value := getattr(node, name)):
+            problems += _unknown_keys(value, f"{prefix}{name}.")
+    return problems
+
+
+def _out_of_range(config: Config) -> list[str]:
+    problems = []
+    for key, value, limits in _leaves(config):
+        low, high = limits.get("low"), limits.get("high")
+        if value is None or (low is None and high is None):
+            continue
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            if high is None:
+                allowed = f"at least {low}"
+            else:
+                allowed = f"from {low} to {high}"
+            problems.append(f"{key} = {value}: must be {allowed}")
+    return problems
+
+
+def _rules(config: Config) -> list[str]:
+    """What a range cannot say."""
+    problems = []
+    for key, value, _ in _leaves(config):
+        if isinstance(value, list) and len({str(v) for v in value}) < len(value) and key != "dataset.pairs":
+            problems.append(f"{key} = [{', '.join(str(schema.plain(v)) for v in value)}]: names something twice")
+    if not config.stages:
+        problems.append("stages = []: name at least one stage")
+    if isinstance(config.dataset, schema.FoldersDataset):
+        problems += _folder_rules(config.dataset)
+    return problems
+
+
+def _folder_rules(dataset: schema.FoldersDataset) -> list[str]:
+    problems = []
+    if (dataset.root is None) == (not dataset.pairs):
+        problems.append(
+            "dataset=folders needs either dataset.root=<folder> or dataset.pairs=[class,<folder>,class,<folder>]"
+            + ("; both are given" if dataset.pairs else "")
+        )
+    if len(dataset.pairs) % 2:
+        problems.append(
+            f"dataset.pairs has {len(dataset.pairs)} entries: it takes class and folder in turn, so an even number"
+        )
+    if dataset.group is not None:
+        try:
+            re.compile(dataset.group)
+        except re.error as error:
+            problems.append(f"dataset.group = {dataset.group}: not a regular expression: {error}")
+    return problems
+
+
+def _resolve_paths(config: Config) -> None:
+    """Inputs start where the command was typed, `paths` at the folder of run.py. After this all are absolute."""
+    for f in dataclasses.fields(config.paths):
+        setattr(config.paths, f.name, str(at_home(getattr(config.paths, f.name))))
+    for f in dataclasses.fields(config.dataset):
+        value = getattr(config.dataset, f.name)
+        if f.metadata.get("path") and value is not None:
+            setattr(config.dataset, f.name, _from_here(value))
+    if isinstance(config.dataset, schema.FoldersDataset):
+        pairs = config.dataset.pairs
+        config.dataset.pairs = [_from_here(p) if i % 2 else p for i, p in enumerate(pairs)]
+
+
+def _from_here(path: str) -> str:
+    return os.path.normpath(Path.cwd() / Path(path).expanduser())
+
+
+def typed_command() -> str:
+    """The call as it can be typed again."""
+    import shlex
+
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])

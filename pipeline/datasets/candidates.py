@@ -1,0 +1,74 @@
+"""The table that every data set makes: a row per image that could be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import CallError
+
+COLUMNS = ("id", "path", "label", "caption", "group", "split", "problem")
+
+
+@dataclass(frozen=True)
+class Found:
+    """table: columns COLUMNS as text (None: not known), sorted by id, ids unique; `problem` says why a row cannot be
+    read although it was found, else it is empty. ignored: how many files of which ending are no images.
+    notes: what the user should know of what was left out."""
+
+    table: pd.DataFrame
+    ignored: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels, sorted; empty where there are none."""
+        return tuple(sorted(self.table["label"].dropna().unique()))
+
+
+def candidates(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """The table of rows that give at least id and path. Raises CallError where two rows have one id."""
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(object)
+    table = table.where(table.notna(), None)
+    table["problem"] = table["problem"].fillna("")
+    twice = table["id"][table["id"].duplicated()]
+    if len(twice):
+        raise CallError(f"dataset: two images have the id {twice.iloc[0]!r}; ids must be unique")
+    return table.sort_values("id", kind="stable", ignore_index=True)
+
+
+def subset(found: Found, limit: int, seed: int) -> Found:
+    """`limit` rows, the classes in proportion (largest remainders), the same ones for the same seed."""
+    labels = found.table["label"].fillna("").to_numpy(dtype=object)
+    names, codes = np.unique(labels.astype(str), return_inverse=True)
+    random = np.random.default_rng(seed)
+    wanted = shares(np.bincount(codes, minlength=len(names)), limit)
+    chosen = [random.permutation(np.flatnonzero(codes == c))[: wanted[c]] for c in range(len(names))]
+    rows = np.sort(np.concatenate(chosen))
+    return replace(found, table=found.table.iloc[rows].reset_index(drop=True))
+
+
+def shares(counts: np.ndarray, total: int) -> np.ndarray:
+    """`total` split in proportion to `counts`: (C,) int, never above `counts`; every class at least one if it fits.
+
+    >>> shares(np.array([70, 20, 10]), 10).tolist()
+    [7, 2, 1]
+    >>> shares(np.array([98, 1, 1]), 10).tolist()
+    [8, 1, 1]
+    """
+    exact = counts * (total / counts.sum())
+    whole = np.floor(exact).astype(int)
+    if total >= len(counts):
+        whole = np.maximum(whole, np.minimum(counts, 1))
+    order = np.argsort(-(exact - np.floor(exact)), kind="stable")
+    while whole.sum() < total:
+        for c in order:
+            if whole.sum() < total and whole[c] < counts[c]:
+                whole[c] += 1
+    while whole.sum() > total:  # the ones given to small classes come from the largest
+        whole[np.argmax(whole)] -= 1
+    return whole

@@ -1,0 +1,40 @@
+"""Mistakes that a user can mend: said in a line, without a traceback, with the exit status that they lead to."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something that the user can mend. `problems` has one line each."""
+
+    status = 1
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class CallError(UserError):
+    """The call was wrong: a setting, a name, a path. Nothing was done."""
+
+    status = 2
+
+
+class RunError(UserError):
+    """The run could not go on: the data or the machine did not let it."""
+
+    status = 1
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """'; did you mean x?' for the known name that is nearest, '' if none is near.
+
+    >>> nearest("umpa", ["umap", "pca"])
+    '; did you mean umap?'
+    >>> nearest("zzz", ["umap", "pca"])
+    ''
+    """
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""

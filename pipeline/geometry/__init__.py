@@ -1,0 +1,1 @@
+"""Arrays and plain values in, arrays out: neighbours, projections and clusters."""

@@ -1,0 +1,93 @@
+"""What `python run.py --help` prints: made from the files in conf/, so it cannot go stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HEAD = """\
+clipscope: how an encoder sees your images. A data set becomes vectors; vectors become class distances,
+maps, clusters and scores; every run ends with a summary and a report.
+
+  python run.py [group=choice ...] [key=value ...]
+"""
+
+CALLS = """\
+Ten calls worth copying
+  python run.py                                              the built-in default: digits, offline
+  python run.py dataset=folders dataset.root=/images         sub-folders are classes, or one flat folder
+  python run.py dataset=folders 'dataset.pairs=[dogs,/path/a,"cats (2)",/path/b]' analysis=class_distances
+  python run.py dataset=folders dataset.root=/images dataset.recursive=true 'dataset.group="patient(\\d+)"'
+  python run.py dataset=folders dataset.root=/images dataset.limit=500 clustering.k=5
+  python run.py 'stages=[class_distances,cluster_metrics]'   stages one by one; what they need comes along
+  python run.py projection=pca projection.n_components=20    another projection
+  python run.py -m clustering.k=4,8,16 projection=umap,none  a sweep, with a comparison at its end
+  python run.py dry_run=true                                 the plan: images, stages, cache hits, time, disk
+  python run.py --cfg job                                    every setting with its value, nothing is run
+"""
+
+MORE = """\
+A setting with brackets, commas or spaces needs quotes inside quotes, as above. `-m` sweeps over comma lists.
+Results: outputs/<date>/<time>/ (report.html, metrics.json, tables, pictures). What is in there: docs/outputs.md.
+In Python: from pipeline.run_dir import load_run. Cache: python -m pipeline.cache --help.
+"""
+
+
+def help_text(conf: Path) -> str:
+    """The whole help; `conf` is the folder of the choices."""
+    return "\n".join([HEAD, CALLS, _choices(conf), _settings(conf), MORE])
+
+
+def _choices(conf: Path) -> str:
+    lines = ["Choices (group=choice)"]
+    for file in _files(conf):
+        if not file.stem.startswith("_"):
+            lines.append(f"  {file.parent.name + '=' + file.stem:<28} {_first_comment(file)}")
+    return "\n".join(lines) + "\n"
+
+
+def _settings(conf: Path) -> str:
+    """The settings of each choice and the general ones, with the comments of their files."""
+    lines = ["Settings (key=value) with their defaults"]
+    for file in _files(conf):
+        if file.parent.name == "analysis":
+            continue  # their lists of stages are what `stages=` is for
+        only = "" if file.stem == "_common" else f" [{file.stem}]"
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line[:1].isalpha() and line.split(":")[0] not in ("defaults", "name", "source", "kind"):
+                lines.append(_setting(f"{file.parent.name}.{line}", only))
+    return "\n".join(lines + _general(conf / "config.yaml")) + "\n"
+
+
+def _general(file: Path) -> list[str]:
+    lines, section = [], ""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("hydra:"):
+            break
+        if line[:1].isalpha():
+            section = line.split(":")[0]
+            if line.split("#")[0].strip() != f"{section}:":
+                lines.append(_setting(line))
+        elif line.strip()[:1].isalpha() and section != "defaults":
+            lines.append(_setting(f"{section}.{line.strip()}"))
+    return lines
+
+
+def _files(conf: Path) -> list[Path]:
+    """Every choice, group by group, the user's own after the shipped ones."""
+    groups = [place for place in sorted(conf.iterdir()) if place.is_dir() and place.name != "user"]
+    return [
+        file
+        for group in groups
+        for file in (*sorted(group.glob("*.yaml")), *sorted((conf / "user" / group.name).glob("*.yaml")))
+    ]
+
+
+def _setting(line: str, only: str = "") -> str:
+    code, _, comment = line.partition("#")
+    key, _, value = code.strip().partition(":")
+    return f"  {key + '=' + value.strip():<34} {comment.strip()}{only}".rstrip()
+
+
+def _first_comment(file: Path) -> str:
+    first = file.read_text(encoding="utf-8").split("\n", 1)[0]
+    return first.lstrip("# ").strip() if first.startswith("#") else ""

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: every measure that clipscope reports, with its formula and its source."""

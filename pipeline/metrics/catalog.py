@@ -1,0 +1,204 @@
+"""What each measure means, which direction is better and where it comes from, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One measure in words.
+
+    `low` and `high` are the ends of its range (infinite where it has none). `better` says which direction is
+    good, None where the value alone does not say. `meaning` is one sentence, `source` a citation.
+    """
+
+    name: str
+    label: str
+    low: float
+    high: float
+    better: Literal["higher", "lower"] | None
+    meaning: str
+    source: str
+
+
+_ROUSSEEUW = (
+    "Rousseeuw, P. J. (1987). Silhouettes: a graphical aid to the interpretation and validation of cluster "
+    "analysis. Journal of Computational and Applied Mathematics 20, 53-65."
+)
+_VENNA = (
+    "Venna, J. and Kaski, S. (2001). Neighborhood preservation in nonlinear projection methods: an "
+    "experimental study. Artificial Neural Networks - ICANN 2001, 485-491."
+)
+_CALINSKI = (
+    "Calinski, T. and Harabasz, J. (1974). A dendrite method for cluster analysis. "
+    "Communications in Statistics 3(1), 1-27."
+)
+_DAVIES = (
+    "Davies, D. L. and Bouldin, D. W. (1979). A cluster separation measure. "
+    "IEEE Transactions on Pattern Analysis and Machine Intelligence 1(2), 224-227."
+)
+_HUBERT = "Hubert, L. and Arabie, P. (1985). Comparing partitions. Journal of Classification 2, 193-218."
+_VINH = (
+    "Vinh, N. X., Epps, J. and Bailey, J. (2010). Information theoretic measures for clusterings comparison. "
+    "Journal of Machine Learning Research 11, 2837-2854."
+)
+_KUHN = (
+    "Kuhn, H. W. (1955). The Hungarian method for the assignment problem. Naval Research Logistics 2, 83-97."
+)
+_MANNING = (
+    "Manning, C. D., Raghavan, P. and Schuetze, H. (2008). Introduction to Information Retrieval, section "
+    "16.3. Cambridge University Press."
+)
+_LLOYD = (
+    "Lloyd, S. P. (1982). Least squares quantization in PCM. IEEE Transactions on Information Theory 28(2), "
+    "129-137."
+)
+_CHARI = (
+    "Chari, T. and Pachter, L. (2023). The specious art of single-cell genomics. "
+    "PLOS Computational Biology 19(8), e1011288."
+)
+
+_ALL = (
+    MetricInfo(
+        "silhouette",
+        "Silhouette",
+        -1.0,
+        1.0,
+        "higher",
+        "How much closer an image is to its own cluster than to the next one, averaged over images; "
+        "about 0 means that the clusters touch.",
+        _ROUSSEEUW,
+    ),
+    MetricInfo(
+        "silhouette_cosine",
+        "Silhouette (cosine)",
+        -1.0,
+        1.0,
+        "higher",
+        "The silhouette with cosine distances: only the directions of the vectors count.",
+        _ROUSSEEUW,
+    ),
+    MetricInfo(
+        "silhouette_euclidean",
+        "Silhouette (Euclidean)",
+        -1.0,
+        1.0,
+        "higher",
+        "The silhouette with straight-line distances: directions and lengths of the vectors count.",
+        _ROUSSEEUW,
+    ),
+    MetricInfo(
+        "calinski_harabasz",
+        "Calinski-Harabasz",
+        0.0,
+        inf,
+        "higher",
+        "Spread between cluster centres over spread inside clusters, each per degree of freedom; it grows "
+        "with the number of images, so compare it only within one data set and one space.",
+        _CALINSKI,
+    ),
+    MetricInfo(
+        "davies_bouldin",
+        "Davies-Bouldin",
+        0.0,
+        inf,
+        "lower",
+        "For each cluster the worst ratio of two clusters' widths to the distance of their centres, averaged "
+        "over clusters.",
+        _DAVIES,
+    ),
+    MetricInfo(
+        "ari",
+        "Adjusted Rand index",
+        -0.5,
+        1.0,
+        "higher",
+        "Agreement of clusters and labels over all pairs of images, corrected for chance: 0 is chance, 1 is "
+        "equal.",
+        _HUBERT,
+    ),
+    MetricInfo(
+        "ami",
+        "Adjusted mutual information",
+        -1.0,
+        1.0,
+        "higher",
+        "Information that clusters and labels share, corrected for chance: 0 is chance, 1 is equal.",
+        _VINH,
+    ),
+    MetricInfo(
+        "nmi",
+        "Normalised mutual information",
+        0.0,
+        1.0,
+        "higher",
+        "Information that clusters and labels share over the mean of their entropies; not corrected for "
+        "chance, so it grows with the number of clusters.",
+        _VINH,
+    ),
+    MetricInfo(
+        "accuracy",
+        "Accuracy (Hungarian)",
+        0.0,
+        1.0,
+        "higher",
+        "Share of images in the right cluster under the best one-to-one match of clusters and labels.",
+        _KUHN,
+    ),
+    MetricInfo(
+        "purity",
+        "Purity",
+        0.0,
+        1.0,
+        "higher",
+        "Share of images that carry the most frequent label of their cluster (many clusters may share a "
+        "label); it grows with the number of clusters.",
+        _MANNING,
+    ),
+    MetricInfo(
+        "trustworthiness",
+        "Trustworthiness",
+        0.0,
+        1.0,
+        "higher",
+        "How few strangers the projection puts among an image's neighbours: 1 means that neighbours in the "
+        "projection are neighbours in the embedding.",
+        _VENNA,
+    ),
+    MetricInfo(
+        "continuity",
+        "Continuity",
+        0.0,
+        1.0,
+        "higher",
+        "How few of an image's neighbours the projection tears away: 1 means that neighbours in the "
+        "embedding stay neighbours in the projection.",
+        _VENNA,
+    ),
+    MetricInfo(
+        "neighbours_kept",
+        "Neighbours kept",
+        0.0,
+        1.0,
+        "higher",
+        "Share of an image's nearest neighbours in the embedding that are among its nearest in the "
+        "projection.",
+        _CHARI,
+    ),
+    MetricInfo(
+        "inertia",
+        "Inertia",
+        0.0,
+        inf,
+        None,
+        "Sum of squared distances of images to their cluster's centre: lower is tighter, but it always falls "
+        "as k grows, so it says nothing by itself about k.",
+        _LLOYD,
+    ),
+)
+
+METRICS: dict[str, MetricInfo] = {metric.name: metric for metric in _ALL}
+"""Every measure by its name, in the order of reports."""

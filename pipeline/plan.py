@@ -1,0 +1,91 @@
+"""Order stages by what they need and make; pull in what is missing; say what cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import CallError, nearest
+from pipeline.stage import Facts, Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """stages: in the order in which they run. left_out: (stage, reason) of what this data does not permit."""
+
+    stages: tuple[Stage, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def producers(stages: Iterable[Stage]) -> dict[str, Stage]:
+    """Artifact -> the stage that makes it. Raises CallError where two make the same."""
+    made: dict[str, Stage] = {}
+    for stage in stages:
+        for artifact in stage.makes:
+            if artifact in made:
+                raise CallError(f"stages: both '{made[artifact].name}' and '{stage.name}' make '{artifact}'")
+            made[artifact] = stage
+    return made
+
+
+def order(wanted: Sequence[str], known: Mapping[str, Stage], given: Sequence[str] = ()) -> tuple[Stage, ...]:
+    """The wanted stages and all that they need, producers first. `given`: artifacts that are there already.
+
+    Raises CallError for an unknown name, a need that nothing makes, two makers of one artifact, or a cycle.
+    """
+    for name in wanted:
+        if name not in known:
+            raise CallError(f"stages: no stage '{name}'{nearest(name, known)} Known: {', '.join(known)}")
+    maker = producers(known.values())
+    ordered: list[Stage] = []
+
+    def add(stage: Stage, asked: tuple[str, ...]) -> None:
+        if stage in ordered:
+            return
+        if stage.name in asked:
+            raise CallError(f"stages: these need each other: {' -> '.join((*asked, stage.name))}")
+        for need in (*stage.needs, *stage.draw_needs):
+            if need in given:
+                continue
+            if need not in maker:
+                raise CallError(f"stages: '{stage.name}' needs '{need}', which no stage makes")
+            add(maker[need], (*asked, stage.name))
+        ordered.append(stage)
+
+    for name in wanted:
+        add(known[name], ())
+    return tuple(ordered)
+
+
+def plan(
+    wanted: Sequence[str],
+    known: Mapping[str, Stage],
+    facts: Facts,
+    settings: Mapping[str, object],
+    strict: bool,
+    given: Sequence[str] = (),
+) -> Plan:
+    """What will be done. settings: stage name -> its settings. Where a stage refuses: CallError if `strict`, else it
+    and all that needs it are left out."""
+    refused: dict[str, str] = {}
+    for stage in order(wanted, known, given):
+        reason = stage.refuse(facts, settings[stage.name]) if stage.refuse else None
+        reason = reason or _needs_refused(stage, known, refused)
+        if reason:
+            refused[stage.name] = reason
+    if strict and refused:
+        name, reason = next(iter(refused.items()))
+        raise CallError(f"stage '{name}' cannot be done: {reason}")
+    possible = [name for name in wanted if name not in refused]
+    if not possible:
+        raise CallError(*(f"stage '{name}' cannot be done: {reason}" for name, reason in refused.items()))
+    left_out = tuple((name, reason) for name, reason in refused.items())
+    return Plan(order(possible, known, given), left_out)
+
+
+def _needs_refused(stage: Stage, known: Mapping[str, Stage], refused: Mapping[str, str]) -> str | None:
+    maker = producers(known.values())
+    for need in (*stage.needs, *stage.draw_needs):
+        if need in maker and maker[need].name in refused:
+            return f"it needs '{maker[need].name}', which was left out"
+    return None

@@ -1,0 +1,1 @@
+"""Pictures: arrays in, matplotlib Figure out; nothing here reads, writes or computes results."""

@@ -1,0 +1,172 @@
+"""Pictures made of the images themselves: a sheet of samples, and a cluster's members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from pipeline.plots.style import FAINT, INK, MUTED, WIDTH, shorten, styled, wrap
+
+_SIZE = 6.5  # font size of titles, points
+_LINE = _SIZE * 1.25 / 72  # height of a title's line, inches
+_GAP = 0.09  # between neighbouring images, inches
+_MARGIN = 0.04
+_SHARP_BELOW = 64  # images with fewer pixels a side are enlarged without blur
+
+
+def _canvas(height: float) -> tuple[Figure, Axes]:
+    """A figure with one axes that measures in inches from the upper left corner (fast for many images)."""
+    figure = Figure(figsize=(WIDTH, height))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(height, 0)
+    return figure, axes
+
+
+def _height(image: np.ndarray | None, side: float) -> float:
+    """Height in inches of an image fitted into a square of `side` inches."""
+    return side if image is None else side * image.shape[0] / max(image.shape[:2])
+
+
+def _draw_image(axes: Axes, image: np.ndarray | None, left: float, bottom: float, side: float) -> None:
+    """Draw an image above `bottom`, centred in a column of `side` inches, its proportions kept."""
+    if image is None:
+        axes.add_patch(Rectangle((left, bottom - side), side, side, facecolor=FAINT, edgecolor="none"))
+        axes.text(
+            left + side / 2, bottom - side / 2, "no longer\nreadable",
+            ha="center", va="center", fontsize=_SIZE, color=MUTED,
+        )  # fmt: skip
+        return
+    height = _height(image, side)
+    width = height * image.shape[1] / image.shape[0]
+    x = left + (side - width) / 2
+    axes.imshow(
+        image,
+        extent=(x, x + width, bottom, bottom - height),
+        interpolation="nearest" if max(image.shape[:2]) < _SHARP_BELOW else "antialiased",
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        aspect="auto",
+    )
+    axes.add_patch(Rectangle((x, bottom - height), width, height, fill=False, edgecolor=FAINT, linewidth=0.5))
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """An image with the lines under it, each with its colour."""
+
+    image: np.ndarray | None
+    lines: list[tuple[str, str]]
+
+
+def _cell(image: np.ndarray | None, title: str, side: float, most: int) -> _Cell:
+    """Break a title into at most `most` lines; what follows a newline (a caption) is quieter."""
+    lines: list[tuple[str, str]] = []
+    for number, part in enumerate(str(title).split("\n")):
+        if len(lines) < most:
+            color = MUTED if number else INK
+            lines += [(line, color) for line in wrap(part, side * 72, _SIZE, most - len(lines))]
+    return _Cell(image, lines)
+
+
+def _rows(cells: Sequence[_Cell], columns: int, side: float) -> list[tuple[list[_Cell], float, float]]:
+    """Cells by row, with the row's image height and whole height in inches."""
+    rows = []
+    for start in range(0, len(cells), columns):
+        row = list(cells[start : start + columns])
+        images = max(_height(cell.image, side) for cell in row)
+        lines = max(len(cell.lines) for cell in row)
+        rows.append((row, images, images + lines * _LINE + 1.6 * _GAP))
+    return rows
+
+
+def _draw_rows(
+    axes: Axes, rows: Sequence[tuple[list[_Cell], float, float]], left: float, top: float, side: float
+) -> None:
+    for row, images, height in rows:
+        for column, cell in enumerate(row):
+            x = left + column * (side + _GAP)
+            _draw_image(axes, cell.image, x, top + images, side)
+            for number, (line, color) in enumerate(cell.lines):
+                y = top + images + (number + 0.35) * _LINE
+                axes.text(x + side / 2, y, line, ha="center", va="top", fontsize=_SIZE, color=color)
+        top += height
+
+
+def _finish(axes: Axes, height: float, empty: bool) -> None:
+    if empty:
+        axes.text(WIDTH / 2, height / 2, "no images", ha="center", va="center", color=MUTED)
+    axes.set_xlim(0, WIDTH)  # imshow moves the limits
+    axes.set_ylim(height, 0)
+
+
+@styled
+def image_sheet(thumbnails: Sequence[np.ndarray | None], titles: Sequence[str], columns: int = 8) -> Figure:
+    """Images in rows, each with its title (at most two lines) under it.
+
+    Args:
+        thumbnails: (h, w, 3) or (h, w) uint8 each, any size; None draws a grey box 'no longer readable'.
+        titles: one for each image; an empty string leaves the place free.
+        columns: images a row.
+
+    Returns:
+        A figure 180 mm wide, as high as its rows need.
+
+    Raises:
+        ValueError: the numbers of images and titles differ.
+    """
+    side = (WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
+    cells = [_cell(image, title, side, 2) for image, title in zip(thumbnails, titles, strict=True)]
+    rows = _rows(cells, columns, side)
+    height = 2 * _MARGIN + (sum(row[2] for row in rows) if rows else 0.6)
+    figure, axes = _canvas(height)
+    _draw_rows(axes, rows, _MARGIN, _MARGIN, side)
+    _finish(axes, height, empty=not cells)
+    return figure
+
+
+@styled
+def cluster_grid(
+    nearest: Sequence[np.ndarray | None],
+    nearest_titles: Sequence[str],
+    at_random: Sequence[np.ndarray | None],
+    random_titles: Sequence[str],
+    heading: str,
+) -> Figure:
+    """What a cluster holds: up to nine members nearest to its centre beside up to nine random ones.
+
+    Args:
+        nearest, at_random: images, (h, w, 3) or (h, w) uint8, the first nine are drawn; None for one
+            that can no longer be read.
+        nearest_titles, random_titles: one for each image: the label, and after a newline the caption;
+            three lines are drawn at most, the last one cut with an ellipsis.
+        heading: the cluster's name and size.
+
+    Raises:
+        ValueError: the numbers of images and titles differ.
+    """
+    space, top = 0.3, 0.56
+    side = ((WIDTH - 2 * _MARGIN - space) / 2 - 2 * _GAP) / 3
+    blocks = []
+    for images, titles in ((nearest, nearest_titles), (at_random, random_titles)):
+        cells = [_cell(image, title, side, 3) for image, title in zip(images, titles, strict=True)]
+        blocks.append(_rows(cells[:9], 3, side))
+    height = top + max(max(sum(row[2] for row in block) for block in blocks), 0.3) + _MARGIN
+    figure, axes = _canvas(height)
+    heading = shorten(heading, (WIDTH - 2 * _MARGIN) * 72 / 1.15, 10)
+    axes.text(_MARGIN, 0.06, heading, ha="left", va="top", fontsize=10, fontweight="bold")
+    lefts = (_MARGIN, _MARGIN + 3 * side + 2 * _GAP + space)
+    for block, left, name in zip(blocks, lefts, ("nearest to the centre", "random members"), strict=True):
+        if block:
+            axes.text(left, top - 0.24, name, ha="left", va="top", fontsize=8, color=MUTED)
+            _draw_rows(axes, block, left, top, side)
+    _finish(axes, height, empty=not any(blocks))
+    return figure

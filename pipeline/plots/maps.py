@@ -1,0 +1,216 @@
+"""The 2-D map, coloured by cluster and by label; for looking only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.plots.style import (
+    FAINT,
+    INK,
+    MUTED,
+    NOISE,
+    WIDTH,
+    group_style,
+    halo,
+    nothing_to_draw,
+    printable,
+    shorten,
+    styled,
+    text_width,
+)
+
+_NAMED = 20  # groups that get a label of their own on the map
+_NAME_SIZE = 7.5
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Points by group: `codes` (n,) is each point's place in `names`, -1 for none."""
+
+    codes: np.ndarray
+    names: list[str]
+    outside: str  # what points without a group are called
+
+
+def _is_missing(label: object) -> bool:
+    return label is None or label != label or str(label).strip() == ""
+
+
+def _by_cluster(clusters: np.ndarray) -> _Groups:
+    ids = np.unique(clusters[clusters >= 0])
+    codes = np.where(clusters >= 0, np.searchsorted(ids, clusters), -1)
+    return _Groups(codes, [str(name) for name in ids], "noise")
+
+
+def _by_label(labels: Sequence[str]) -> _Groups:
+    texts = ["" if _is_missing(label) else str(label) for label in labels]
+    names = sorted(set(texts) - {""})
+    place = {name: number for number, name in enumerate(names)}
+    codes = np.array([place.get(text, -1) for text in texts], dtype=np.int64)
+    return _Groups(codes, names, "without a label")
+
+
+def _largest(groups: _Groups, count: int) -> np.ndarray:
+    sizes = np.bincount(groups.codes[groups.codes >= 0], minlength=len(groups.names))
+    return np.argsort(-sizes, kind="stable")[:count]
+
+
+def _window(points: np.ndarray) -> tuple[tuple[float, float], tuple[float, float], float]:
+    """Limits around all points with a margin, and height / width kept between 0.6 and 1.25."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle = (low + high) / 2
+    width, height = np.maximum(high - low, 1e-3 * max(1.0, float(np.abs(middle).max()))) * 1.1
+    width = max(width, height / 1.25)
+    height = max(height, width * 0.6)
+    x, y = (
+        (float(centre - size / 2), float(centre + size / 2))
+        for centre, size in zip(middle, (width, height), strict=True)
+    )
+    return x, y, float(height / width)
+
+
+def _point_size(count: int) -> float:
+    return float(np.clip(260 / np.sqrt(count), 0.5, 26))  # points^2: dense at 200,000, visible at 50
+
+
+def _opacity(count: int) -> float:
+    return float(np.clip(1.25 - 0.17 * np.log10(count), 0.35, 0.9))
+
+
+def _draw_points(axes: Axes, points: np.ndarray, groups: _Groups, ranks: np.ndarray) -> None:
+    count = len(points)
+    look: dict[str, Any] = {"s": _point_size(count), "linewidths": 0, "rasterized": True}
+    outside = groups.codes < 0
+    if outside.any():
+        axes.scatter(points[outside, 0], points[outside, 1], color=NOISE, marker="o", zorder=1, **look)
+    styles = [group_style(rank) for rank in range(len(groups.names))]
+    # A fixed random order keeps a group that comes late from hiding those before it.
+    order = np.random.default_rng(0).permutation(np.flatnonzero(~outside))
+    markers = np.array([styles[rank][1] for rank in ranks[groups.codes[order]]])
+    for marker in dict.fromkeys(style[1] for style in styles):
+        rows = order[markers == marker]
+        colors = [styles[rank][0] for rank in ranks[groups.codes[rows]]]
+        if len(rows):
+            axes.scatter(
+                points[rows, 0],
+                points[rows, 1],
+                c=colors,
+                marker=marker,
+                alpha=_opacity(count),
+                zorder=2,
+                **look,
+            )
+
+
+def _spread_out(centres: np.ndarray, sizes: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """Move overlapping boxes apart, up or down, in small steps; all in points, inside `area`."""
+    places = centres.copy()
+    for _ in range(200):
+        moved = False
+        for first in range(len(places)):
+            for second in range(first + 1, len(places)):
+                gap = places[second] - places[first]
+                overlap = (sizes[first] + sizes[second]) / 2 - np.abs(gap)
+                if (overlap > 0).all():
+                    push = (overlap[1] / 2 + 0.1) * (1 if gap[1] >= 0 else -1)
+                    places[first, 1] -= push
+                    places[second, 1] += push
+                    moved = True
+        places = np.clip(places, sizes / 2, np.maximum(area - sizes / 2, sizes / 2))
+        if not moved:
+            break
+    return places
+
+
+def _name_groups(
+    axes: Axes, points: np.ndarray, groups: _Groups, named: np.ndarray, width: float, height: float
+) -> None:
+    """Write each group's name at the median of its points, moved a little where names would overlap."""
+    if not len(named):
+        return
+    names = [shorten(groups.names[group], 110, _NAME_SIZE) or "?" for group in named]
+    medians = np.array([np.median(points[groups.codes == group], axis=0) for group in named])
+    low = np.array([axes.get_xlim()[0], axes.get_ylim()[0]])
+    scale = np.array([width * 72, height * 72]) / (np.array([axes.get_xlim()[1], axes.get_ylim()[1]]) - low)
+    sizes = np.array([[text_width(name, _NAME_SIZE) * 1.1 + 3, _NAME_SIZE * 1.25] for name in names])
+    # On a group that is smaller than its name, the name would hide the points: it stands above them.
+    extents = np.array([np.ptp(points[groups.codes == group], axis=0) for group in named]) * scale
+    lift = np.where((extents < sizes).all(axis=1), _NAME_SIZE + 1, 0)
+    centres = (medians - low) * scale + np.column_stack([np.zeros(len(named)), lift])
+    area = np.array([width * 72, height * 72])
+    places = _spread_out(centres, sizes, area) / scale + low
+    for name, (x, y) in zip(names, places, strict=True):
+        axes.text(
+            x, y, name, ha="center", va="center", fontsize=_NAME_SIZE, fontweight="bold", color=INK,
+            path_effects=halo(2.2), zorder=4, clip_on=False,
+        )  # fmt: skip
+
+
+def _panel(axes: Axes, points: np.ndarray, groups: _Groups, title: str, width: float, ratio: float) -> None:
+    ranks = np.arange(len(groups.names))
+    if len(groups.names) > _NAMED:  # the largest groups get the styles that are farthest apart
+        ranks[_largest(groups, len(ranks))] = np.arange(len(ranks))
+    _draw_points(axes, points, groups, ranks)
+    x, y, _ = _window(points)
+    axes.set(xlim=x, ylim=y, xticks=[], yticks=[])
+    axes.set_aspect("equal")
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=FAINT)
+    axes.set_title(title)
+    _name_groups(axes, points, groups, _largest(groups, _NAMED), width, width * ratio)
+    notes = _notes(groups)
+    if notes:
+        axes.set_xlabel("\n".join(notes), fontsize=7, color=MUTED, loc="left")
+
+
+def _notes(groups: _Groups) -> list[str]:
+    notes = []
+    if len(groups.names) > _NAMED:
+        notes.append(f"the {_NAMED} largest of {len(groups.names)} groups are named; colours repeat")
+    outside = int((groups.codes < 0).sum())
+    if outside:
+        notes.append(f"grey: {outside:,} {groups.outside}")
+    return notes
+
+
+@styled
+def cluster_and_label_map(
+    points: np.ndarray, clusters: np.ndarray, labels: Sequence[str] | None, subtitle: str
+) -> Figure:
+    """Two maps side by side, one coloured by cluster and one by label.
+
+    Groups carry their names at the median of their points. Colours repeat after ten groups, with
+    another marker; beyond twenty groups only the largest twenty are named, and the picture says so.
+
+    Args:
+        points: (n, 2) float, the map.
+        clusters: (n,) integers, -1 for noise.
+        labels: n names (None, NaN or '' for none), or None to draw the clusters alone.
+        subtitle: which space this is, e.g. '2-D UMAP of the 5-D UMAP projection; for looking only'.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if labels is not None and all(map(_is_missing, labels)):
+        labels = None
+    panels = 1 if labels is None else 2
+    width = 3.45 if panels == 2 else 4.6
+    if len(points) == 0:
+        figure = Figure(figsize=(WIDTH, 1.2))
+        nothing_to_draw(figure.subplots(), "no images, so no map")
+        return figure
+    *_, ratio = _window(points)
+    figure = Figure(figsize=(WIDTH if panels == 2 else width + 0.1, width * ratio + 0.75))
+    axes = np.atleast_1d(figure.subplots(1, panels))
+    by_cluster = _by_cluster(np.asarray(clusters))
+    _panel(axes[0], points, by_cluster, f"By cluster (k = {len(by_cluster.names)})", width, ratio)
+    if labels is not None:
+        by_label = _by_label(labels)
+        plural = "label" if len(by_label.names) == 1 else "labels"
+        _panel(axes[1], points, by_label, f"By label ({len(by_label.names)} {plural})", width, ratio)
+    figure.suptitle(printable(subtitle), x=0.006, ha="left", color=MUTED)
+    return figure

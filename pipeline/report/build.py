@@ -1,0 +1,532 @@
+"""From a finished (or failed) run to one self-contained HTML page; nothing is computed here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pandas as pd
+
+from pipeline.metrics.catalog import METRICS
+from pipeline.report.methods import methods_paragraph, protocol_lines, stages_done
+from pipeline.report.privacy import Privacy, privacy_of
+from pipeline.report.words import NONE, counted, duration, flatten, is_missing, look_up, number, score
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST_CLASSES = 60  # rows of the table of classes; the files hold all
+MOST_PAIRS = 200
+MOST_CLUSTERS = 100
+MOST_SKIPPED = 200
+
+
+class RunFolder(Protocol):
+    """What a report needs of a run; `pipeline.run_dir.Run` has it."""
+
+    folder: Path
+    name: str
+    record: dict[str, Any]
+    metrics: dict[str, float]
+    tables: Mapping[str, Path]
+    pictures: list[tuple[str, str, Path]]
+    skipped: pd.DataFrame
+
+    def has(self, name: str) -> bool: ...
+
+    def table(self, name: str) -> pd.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the template draws it: texts only. `numeric` columns stand to the right."""
+
+    heads: list[str]
+    rows: list[list[str]]
+    numeric: frozenset[int] = frozenset()
+    note: str = ""
+    link: str = ""  # file with the whole table, relative to the run folder
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An embedded picture: `source` is a data URI, `file` its path relative to the run folder."""
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report. Empty ones are left out."""
+
+    key: str
+    title: str
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def environment() -> Environment:
+    """Jinja with escaping on, for every template: class names and captions are other people's text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(__file__).parent / "templates"
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def encodable(html: str) -> str:
+    """`html` without lone surrogates (file names that are no Unicode): the file could not be written."""
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+Format = Callable[[Any], str]
+
+
+def text(value: Any) -> str:
+    """Text as it is, a dash where there is none."""
+    return NONE if is_missing(value) or value == "" else str(value)
+
+
+def _table(
+    frame: pd.DataFrame, columns: Sequence[tuple[str, str, Format]], most: int, link: str, what: str
+) -> Table:
+    """The first `most` rows of a frame. `columns`: (name in the frame, heading, how it is written)."""
+    columns = [column for column in columns if column[0] in frame]
+    shown = frame.head(most)
+    rows = [
+        [write(value) for value, (_, _, write) in zip(row, columns, strict=True)]
+        for row in shown[[name for name, _, _ in columns]].itertuples(index=False, name=None)
+    ]
+    numeric = frozenset(place for place, (_, _, write) in enumerate(columns) if write is not text)
+    note = f"The first {number(most)} of {number(len(frame))} {what}." if len(frame) > most else ""
+    return Table([heading for _, heading, _ in columns], rows, numeric, note, link)
+
+
+def _link(run: RunFolder, name: str) -> str:
+    """Where the whole table lies, from the run folder: its CSV where there is one."""
+    path = run.tables.get(name)
+    if path is None:
+        return ""
+    path = Path(path)
+    table = path.with_suffix(".csv")
+    try:
+        return (table if table.exists() else path).relative_to(run.folder).as_posix()
+    except ValueError:
+        return path.name
+
+
+_CLASS_COLUMNS: list[tuple[str, str, Format]] = [
+    ("class", "class", text),
+    ("count", "images", number),
+    ("within_mean", "within: mean", score),
+    ("within_sd", "sd", score),
+    ("within_min", "min", score),
+    ("within_max", "max", score),
+    ("radius_mean", "radius: mean", score),
+    ("radius_p95", "95 %", score),
+    ("radius_max", "max", score),
+    ("center_norm", "length of centre", score),
+]
+_PAIR_COLUMNS: list[tuple[str, str, Format]] = [
+    ("class_a", "class", text),
+    ("class_b", "and class", text),
+    ("between_mean", "between: mean", score),
+    ("between_sd", "sd", score),
+    ("between_min", "min", score),
+    ("between_max", "max", score),
+    ("center_cosine", "cosine of centres", score),
+    ("center_distance", "distance of centres", score),
+]
+
+
+def _share(value: Any) -> str:
+    return NONE if is_missing(value) else f"{100 * float(value):.0f} %"
+
+
+_CLUSTER_COLUMNS: list[tuple[str, str, Format]] = [
+    ("cluster", "cluster", number),
+    ("size", "images", number),
+    ("silhouette_projection", "silhouette, projection (Euclidean)", score),
+    ("silhouette_embedding", "silhouette, embedding (cosine)", score),
+    ("majority_label", "most frequent label", text),
+    ("majority_share", "its share", _share),
+]
+
+
+# --- headline scores --------------------------------------------------------------------------------------
+
+SPACES = {"projection": "Projection", "embedding": "Embedding", "labels": "Against labels"}
+# In the projection there is one silhouette, with Euclidean distances: it stands in the row of its kind.
+_SAME_ROW = {("projection", "silhouette"): "silhouette_euclidean"}
+
+
+def span(low: float, high: float) -> str:
+    """A range in brackets, open where it has no end: '[-1, 1]', '[0, ∞)'; it does not break over lines."""
+    return f"[{number(low, 1)},\u00a0{number(high, 1)}{')' if high == float('inf') else ']'}"
+
+
+def direction(better: str | None) -> str:
+    """Which direction is better, in a word."""
+    return {"higher": "higher\u00a0↑", "lower": "lower\u00a0↓"}.get(better or "", NONE)
+
+
+def _order(name: str) -> tuple[int, str]:
+    names = list(METRICS)
+    return (names.index(name) if name in METRICS else len(names), name)
+
+
+def headline(metrics: Mapping[str, float]) -> Table | None:
+    """Scores (rows) by space (columns), from the keys 'cluster_metrics/<space>/<name>'."""
+    cells: dict[str, dict[str, float]] = {}
+    for key, value in metrics.items():
+        stage, _, rest = key.partition("/")
+        space, _, name = rest.partition("/")
+        if stage == "cluster_metrics" and space in SPACES and name:
+            cells.setdefault(_SAME_ROW.get((space, name), name), {})[space] = value
+    if not cells:
+        return None
+    spaces = [space for space in SPACES if any(space in row for row in cells.values())]
+    rows = []
+    for name in sorted(cells, key=_order):
+        info = METRICS.get(name)
+        values = [score(cells[name].get(space)) for space in spaces]
+        words = [span(info.low, info.high), direction(info.better)] if info else [NONE, NONE]
+        rows.append([info.label if info else name.replace("_", " "), *values, *words])
+    heads = ["score", *[SPACES[space] for space in spaces], "range", "better"]
+    return Table(heads, rows, frozenset(range(1, 1 + len(spaces))))
+
+
+def _faithfulness(run: RunFolder) -> Table | None:
+    names = [name for name in METRICS if f"projection/quality/{name}" in run.metrics]
+    if not names:
+        return None
+    rows = []
+    for name in names:
+        info = METRICS[name]
+        value = score(run.metrics[f"projection/quality/{name}"])
+        rows.append([info.label, value, span(info.low, info.high), direction(info.better), info.meaning])
+    note = ""
+    if run.has("projection_quality"):
+        details = dict(run.table("projection_quality")[["name", "value"]].itertuples(index=False, name=None))
+        if "neighbours" in details and "anchors" in details:
+            neighbours, anchors = number(details["neighbours"]), counted(details["anchors"], "image")
+            note = f"Measured with {neighbours} neighbours on {anchors}."
+    return Table(["score", "value", "range", "better", "meaning"], rows, frozenset({1}), note)
+
+
+# --- sections ---------------------------------------------------------------------------------------------
+
+_STATUS = {
+    "failed": "This run failed.",
+    "interrupted": "This run was interrupted.",
+    "killed": "This run was killed before it could finish.",
+    "running": "This run had not finished when this report was written.",
+}
+
+
+def _banner(record: Mapping[str, Any], privacy: Privacy) -> dict[str, str] | None:
+    """What to say on top of the report of a run that is not complete."""
+    status = str(record.get("status"))
+    if status == "complete":
+        return None
+    done = [str(stage.get("name")) for stage in record.get("stages") or [] if stage.get("status") == "done"]
+    there = f"Finished, and shown below: {', '.join(done)}." if done else "No stage was finished."
+    return {
+        "title": _STATUS.get(status, f"Status: {status}."),
+        "reason": privacy.text(record.get("reason") or ""),
+        "there": there,
+    }
+
+
+def _cards(run: RunFolder) -> list[tuple[str, str, str]]:
+    """The run in five facts: (what, value, more)."""
+    record = run.record
+    images, encoder = record.get("images") or {}, record.get("encoder") or {}
+    cards = [
+        ("Data set", str(look_up(record, "dataset.name", look_up(record, "config.dataset.name", NONE))), "")
+    ]
+    if images.get("labelled") and images.get("classes") is not None:
+        cards[0] = (*cards[0][:2], counted(images["classes"], "class", "classes"))
+    skipped = images.get("skipped")
+    value = number(images.get("read", images.get("listed")))
+    cards.append(("Images", value, "none skipped" if skipped == 0 else f"{number(skipped)} skipped"))
+    if encoder:
+        more = f"encoder={encoder.get('name')}, {number(encoder.get('dimension'))} numbers"
+        cards.append(("Encoder", str(encoder.get("model") or encoder.get("name")), more))
+    done = stages_done(record)
+    if "projection" in done:
+        name = str(look_up(record, "config.projection.name", NONE))
+        count = look_up(record, "config.projection.n_components")
+        names = {"umap": "UMAP", "pca": "PCA", "none": "none"}
+        more = counted(count, "dimension") if count else "clusters are found in the embedding"
+        cards.append(("Projection", names.get(name, name), more))
+    if "clustering" in done:
+        names = {"kmeans": "k-means"}
+        name = str(look_up(record, "config.clustering.name", NONE))
+        cards.append(("Clustering", names.get(name, name), f"k = {number(run.metrics.get('clustering/k'))}"))
+    return cards
+
+
+def _distance_summary(metrics: Mapping[str, float]) -> Table | None:
+    rows = []
+    for name, label in (("within", "within a class"), ("between", "between classes")):
+        values = [metrics.get(f"class_distances/{name}/all/{part}") for part in ("mean", "sd", "min", "max")]
+        if any(value is not None for value in values):
+            rows.append([label, *map(score, values)])
+    if not rows:
+        return None
+    return Table(["pairs of images", "mean", "sd", "min", "max"], rows, frozenset({1, 2, 3, 4}))
+
+
+def _named_table(
+    run: RunFolder, name: str, columns: list[tuple[str, str, Format]], most: int, what: str
+) -> Table | None:
+    if not run.has(name):
+        return None
+    frame = run.table(name)
+    return _table(frame, columns, most, _link(run, name), what) if len(frame) else None
+
+
+def _cluster_table(run: RunFolder) -> Table | None:
+    return _named_table(run, "cluster_table", _CLUSTER_COLUMNS, MOST_CLUSTERS, "clusters")
+
+
+def _skipped(run: RunFolder, privacy: Privacy) -> tuple[Table | None, Table | None]:
+    """Skipped files counted by reason, and the files themselves."""
+    reasons = run.record.get("skipped_reasons") or {}
+    counts = None
+    if reasons:
+        rows = [[privacy.text(reason), number(count)] for reason, count in reasons.items()]
+        counts = Table(["reason", "files"], rows, frozenset({1}))
+    if run.skipped is None or len(run.skipped) == 0:
+        return counts, None
+    files = privacy.table(run.skipped.head(MOST_SKIPPED + 1))
+    columns: list[tuple[str, str, Format]] = [(name, name, text) for name in ("path", "reason", "detail")]
+    table = _table(files, columns, MOST_SKIPPED, "" if "path" in privacy.hide else "skipped.csv", "files")
+    if len(run.skipped) > MOST_SKIPPED:
+        note = f"The first {MOST_SKIPPED} of {number(len(run.skipped))} files."
+        table = Table(table.heads, table.rows, table.numeric, note, table.link)
+    return counts, table
+
+
+def _left_out(record: Mapping[str, Any], privacy: Privacy) -> Table | None:
+    rows = [
+        [str(item.get("stage")), privacy.text(item.get("reason"))] for item in record.get("left_out") or []
+    ]
+    return Table(["stage", "why it was left out"], rows) if rows else None
+
+
+def _stage_times(record: Mapping[str, Any], privacy: Privacy) -> Table | None:
+    rows = [
+        [
+            text(stage.get("name")),
+            text(stage.get("status")),
+            text(stage.get("cache")),
+            duration(stage.get("seconds")),
+            duration(stage.get("computed_seconds")),
+            number(stage.get("peak_memory_mb"), 0),
+            text(str(stage.get("key") or "")[:12]),
+            privacy.text(stage.get("reason") or ""),
+        ]
+        for stage in record.get("stages") or []
+    ]
+    heads = ["stage", "status", "cache", "time", "when computed", "peak memory, MB", "key", "reason"]
+    if not any(row[-1] for row in rows):
+        heads, rows = heads[:-1], [row[:-1] for row in rows]
+    return Table(heads, rows, frozenset({3, 4, 5})) if rows else None
+
+
+def _facts(record: Mapping[str, Any], privacy: Privacy) -> list[tuple[str, str]]:
+    """Provenance, as (what, value); what is not known is left out."""
+    commit = look_up(record, "git.commit")
+    dirty = " (with changes that are not committed)" if look_up(record, "git.dirty") else ""
+    machine = record.get("machine") or {}
+    encoder = record.get("encoder") or {}
+    parts = [
+        machine.get("platform"),
+        machine.get("cpu"),
+        counted(machine["cores"], "core") if machine.get("cores") else None,
+        f"{number(machine['memory_gb'], 1)} GB memory" if machine.get("memory_gb") else None,
+    ]
+    seeds = ", ".join(f"{key} = {value}" for key, value in (record.get("seeds") or {}).items())
+    versions = ", ".join(f"{key} {value}" for key, value in (record.get("versions") or {}).items())
+    overrides = " ".join(privacy.override(item) for item in look_up(record, "sweep.overrides", []))
+    facts = [
+        ("command", privacy.command(str(record.get("command") or ""))),
+        (
+            "part of a sweep",
+            f"job {look_up(record, 'sweep.job')}: {overrides}" if record.get("sweep") else "",
+        ),
+        ("started (UTC)", str(record.get("started") or "")),
+        ("took", duration(record["seconds"]) if record.get("seconds") is not None else ""),
+        ("code", f"commit {commit}{dirty}" if commit else ""),
+        ("data fingerprint", str(look_up(record, "dataset.fingerprint", ""))),
+        ("encoder fingerprint", str(encoder.get("fingerprint") or "")),
+        ("precision", str(encoder.get("precision") or "")),
+        ("seeds", seeds),
+        ("machine", privacy.text(", ".join(str(part) for part in parts if part))),
+        ("Python", str(machine.get("python") or "")),
+        ("versions", versions),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _warnings(record: Mapping[str, Any], privacy: Privacy) -> list[str]:
+    """The run's warnings and its stages', each once."""
+    texts = list(record.get("warnings") or [])
+    for stage in record.get("stages") or []:
+        texts += [warning for warning in stage.get("warnings") or [] if warning not in texts]
+    return [privacy.text(warning) for warning in dict.fromkeys(map(str, texts))]
+
+
+# --- pictures ---------------------------------------------------------------------------------------------
+
+_CAPTIONS = {
+    "sheet": "A random sample of the images.",
+    "map": "The map, coloured by cluster and by label. It is for looking: distances on it mean little.",
+    "similarity": "Mean cosine similarity within classes (diagonal) and between classes.",
+    "within": "Cosine similarities of pairs within a class and of pairs between classes.",
+    "between": "Cosine similarities of pairs within a class and of pairs between classes.",
+    "label": "How the images of each label spread over the clusters.",
+    "silhouette": "The silhouette of every image, by cluster.",
+    "blades": "The silhouette of every image, by cluster.",
+}
+_PLACES = {
+    "class_distances": "distances",
+    "projection": "map",
+    "clustering": "map",
+    "cluster_metrics": "map",
+}
+
+
+def _caption(name: str) -> str:
+    if name.startswith("cluster_") and name.removeprefix("cluster_").isdigit():
+        return (
+            f"Cluster {int(name.removeprefix('cluster_'))}: members nearest to its centre, and random ones."
+        )
+    words = name.split("_")
+    known = [caption for key, caption in _CAPTIONS.items() if key in words or f"{key}s" in words]
+    return known[0] if known else " ".join(words).capitalize() + "."
+
+
+def _place(stage: str, name: str) -> str:
+    if name.startswith("cluster_") and name.removeprefix("cluster_").isdigit():
+        return "clusters"
+    return _PLACES.get(stage, "pictures")
+
+
+def _pictures(run: RunFolder, privacy: Privacy) -> dict[str, list[Picture]]:
+    """Pictures as data URIs, by the section that they belong to."""
+    places: dict[str, list[Picture]] = {}
+    for stage, name, path in privacy.pictures(run.pictures):
+        if not Path(path).is_file():
+            continue
+        data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
+        caption = _caption(PurePath(name).stem)
+        picture = Picture(f"data:image/png;base64,{data}", f"{caption} (picture: {stage}/{name})", caption)
+        places.setdefault(_place(stage, PurePath(name).stem), []).append(picture)
+    return places
+
+
+# --- the page ---------------------------------------------------------------------------------------------
+
+
+def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
+    record = run.record
+    k = run.metrics.get("clustering/k")
+    pictures = _pictures(run, privacy)
+    paragraph, references = methods_paragraph(record, k)
+    counts, files = _skipped(run, privacy)
+    settings = [(key, privacy.setting(key, value)) for key, value in flatten(record.get("config") or {})]
+    scores = headline(run.metrics)
+    sections = [
+        Section(
+            "glance",
+            "At a glance",
+            {
+                "cards": _cards(run),
+                "scores": scores,
+                "faithfulness": _faithfulness(run),
+                "umap": look_up(record, "config.projection.name") == "umap",
+                "warnings": _warnings(record, privacy),
+            },
+        ),
+        Section("protocol", "What was run", {"lines": list(map(privacy.text, protocol_lines(record, k)))}),
+        Section(
+            "distances",
+            "Class distances",
+            {
+                "summary": _distance_summary(run.metrics),
+                "classes": _named_table(run, "class_summary", _CLASS_COLUMNS, MOST_CLASSES, "classes"),
+                "pairs": _named_table(run, "class_pairs", _PAIR_COLUMNS, MOST_PAIRS, "pairs of classes"),
+                "pictures": pictures.get("distances", []),
+            },
+        ),
+        Section("map", "Map and clusters", {"pictures": pictures.get("map", [])}),
+        Section(
+            "clusters", "Clusters", {"table": _cluster_table(run), "pictures": pictures.get("clusters", [])}
+        ),
+        Section("pictures", "Images", {"pictures": pictures.get("pictures", [])}),
+        Section("skipped", "Skipped files", {"counts": counts, "files": files}),
+        Section("left_out", "Left out", {"table": _left_out(record, privacy)}),
+        Section(
+            "provenance",
+            "Provenance",
+            {
+                "facts": _facts(record, privacy),
+                "stages": _stage_times(record, privacy),
+                "settings": settings,
+            },
+        ),
+        Section(
+            "methods", "Methods, to cite", {"paragraph": privacy.text(paragraph), "references": references}
+        ),
+    ]
+    return [section for section in sections if _has_content(section)]
+
+
+def _has_content(section: Section) -> bool:
+    return section.key == "glance" or any(section.content.values())
+
+
+def render(run: RunFolder) -> str:
+    """The report of a run as one HTML page that needs no other file and no network.
+
+    Args:
+        run: a finished, failed or interrupted run; parts that it does not have are left out.
+
+    Returns:
+        HTML, everything from outside escaped; pictures are embedded. `config.report.hide` of the run's
+        record takes paths, captions, ids or images out.
+    """
+    privacy = privacy_of(run)
+    title = str(look_up(run.record, "dataset.name", look_up(run.record, "config.dataset.name", "run")))
+    html = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            name=run.name,
+            status=str(run.record.get("status")),
+            started=str(run.record.get("started") or ""),
+            took=duration(run.record.get("seconds")) if run.record.get("seconds") is not None else "",
+            banner=_banner(run.record, privacy),
+            sections=_sections(run, privacy),
+            hidden=sorted(privacy.hide),
+        )
+    )
+    return encodable(html)

@@ -1,0 +1,338 @@
+"""What a run did, in words: short lines for its report, and a paragraph with references for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.metrics.catalog import METRICS
+from pipeline.report.words import counted, look_up, number
+
+Record = Mapping[str, Any]
+
+WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()} | {
+    "umap": "McInnes, L., Healy, J. and Melville, J. (2018). UMAP: uniform manifold approximation and "
+    "projection for dimension reduction. arXiv:1802.03426.",
+    "lloyd": METRICS["inertia"].source,
+    "kmeans++": "Arthur, D. and Vassilvitskii, S. (2007). k-means++: the advantages of careful seeding. "
+    "Proceedings of the 18th ACM-SIAM Symposium on Discrete Algorithms, 1027-1035.",
+    "pca": "Jolliffe, I. T. (2002). Principal Component Analysis, 2nd edition. Springer.",
+    "scikit-learn": "Pedregosa, F. et al. (2011). Scikit-learn: machine learning in Python. "
+    "Journal of Machine Learning Research 12, 2825-2830.",
+    "digits": "Alpaydin, E. and Kaynak, C. (1998). Optical recognition of handwritten digits. "
+    "UCI Machine Learning Repository, doi:10.24432/C50P49.",
+    "spaces": "Wang, Z., Zhang, B. and Ye, C. (2024). Deep clustering evaluation: how to validate internal "
+    "clustering validation measures. arXiv:2403.14830.",
+}
+"""Everything that a paragraph may cite, by a short name; scores by their own name."""
+
+
+class Citations:
+    """Numbers works in the order in which they are first cited."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, *works: str) -> str:
+        """'[1]' or '[1, 2]' for these names of `WORKS`; one source under two names has one number."""
+        numbers = {self._numbers.setdefault(WORKS[work], len(self._numbers) + 1) for work in works}
+        return "[" + ", ".join(map(str, sorted(numbers))) + "]"
+
+    @property
+    def references(self) -> list[str]:
+        return list(self._numbers)
+
+
+def stages_done(record: Record) -> set[str]:
+    """Names of the stages that this run finished."""
+    return {str(stage.get("name")) for stage in record.get("stages") or [] if stage.get("status") == "done"}
+
+
+def _setting(record: Record, dotted: str, default: Any = "?") -> Any:
+    return look_up(record, f"config.{dotted}", default)
+
+
+def _seed(record: Record, dotted: str) -> str:
+    """', seed 0', or that there is none: such a run cannot be repeated exactly."""
+    seed = _setting(record, dotted, None)
+    return "unseeded" if seed is None else f"seed {seed}"
+
+
+def _space(record: Record) -> str:
+    """The space that was clustered."""
+    return "embeddings" if _setting(record, "projection.name") == "none" else "projection"
+
+
+def _k(record: Record, k: float | None) -> str:
+    """k and where it comes from. `k`: the number that was used, where the config leaves it open."""
+    given = _setting(record, "clustering.k", None)
+    if given is not None:
+        return f"k = {given}"
+    classes = look_up(record, "images.classes")
+    if k is None:
+        return "k = the number of classes"
+    reason = "the number of classes" if k == classes else "by default"
+    return f"k = {number(k)} ({reason})"
+
+
+# --- lines of the report, a function per stage or choice ---------------------------------------------------
+
+
+def _listing_lines(record: Record) -> list[str]:
+    images = record.get("images") or {}
+    listed, read = images.get("listed"), images.get("read")
+    name = look_up(record, "dataset.name", _setting(record, "dataset.name"))
+    text = f"Data set “{name}”: {counted(listed, 'image')} listed"
+    text += "" if read is None else f", {number(read)} read"
+    if images.get("labelled") and images.get("classes") is not None:
+        text += f", {counted(images['classes'], 'class', 'classes')}"
+    lines = [text + "."]
+    limit = _setting(record, "dataset.limit", None)
+    if limit is not None:
+        seed = _setting(record, "dataset.sample_seed", 0)
+        lines.append(
+            f"A reproducible sample of at most {number(limit)} images, stratified by label, seed {seed}."
+        )
+    return lines
+
+
+def _embedding_lines(record: Record) -> list[str]:
+    encoder = record.get("encoder") or {}
+    lines = [
+        f"Each image became a vector of {number(encoder.get('dimension'))} numbers by "
+        f"“{encoder.get('name')}” ({encoder.get('model')}); precision: {encoder.get('precision')}.",
+        "Vectors were scaled to unit length."
+        if encoder.get("normalized")
+        else "Vectors were not scaled to unit length.",
+    ]
+    sentence = str(encoder.get("preprocessing") or "").strip()
+    return [*lines, f"Preprocessing: {sentence.rstrip('.')}."] if sentence else lines
+
+
+def _distance_lines(record: Record) -> list[str]:
+    return [
+        "Class distances: cosine similarities of embeddings. Each unordered pair of images counts once, no "
+        "image is paired with itself; ‘between’ holds only pairs from different classes.",
+        "A class's centre is the mean of its members' unit vectors (not scaled again); its radius is the "
+        "largest Euclidean distance of a member to the centre.",
+    ]
+
+
+def _umap_line(record: Record) -> str:
+    get = lambda key: _setting(record, f"projection.{key}")  # noqa: E731
+    return (
+        f"Projection: UMAP of the embeddings to {get('n_components')} dimensions "
+        f"(n_neighbors {get('n_neighbors')}, min_dist {get('min_dist')}, Euclidean, exact neighbours, "
+        f"{_seed(record, 'projection.seed')})."
+    )
+
+
+def _pca_line(record: Record) -> str:
+    return f"Projection: the first {_setting(record, 'projection.n_components')} principal components."
+
+
+def _no_projection_line(record: Record) -> str:
+    return "No projection: the embeddings themselves were clustered."
+
+
+_PROJECTION_LINES: dict[str, Callable[[Record], str]] = {
+    "umap": _umap_line,
+    "pca": _pca_line,
+    "none": _no_projection_line,
+}
+
+
+def _projection_lines(record: Record) -> list[str]:
+    name = str(_setting(record, "projection.name"))
+    line = _PROJECTION_LINES.get(name, lambda _: f"Projection: {name}.")(record)
+    if _setting(record, "projection.n_components") == 2:
+        return [line, "The map is this projection."]
+    return [line, "The two-dimensional map is for looking only: no score is computed on it."]
+
+
+def _kmeans_line(record: Record, k: float | None) -> str:
+    return (
+        f"Clustering: k-means of the {_space(record)}, {_k(record, k)}, k-means++ starts, best of "
+        f"{_setting(record, 'clustering.n_init')}, {_seed(record, 'clustering.seed')}."
+    )
+
+
+_CLUSTERING_LINES: dict[str, Callable[[Record, float | None], str]] = {"kmeans": _kmeans_line}
+
+
+def _clustering_line(record: Record, k: float | None) -> str:
+    name = str(_setting(record, "clustering.name"))
+    fallback = lambda record, k: f"Clustering: {name} of the {_space(record)}."  # noqa: E731
+    return _CLUSTERING_LINES.get(name, fallback)(record, k)
+
+
+def _score_lines(record: Record) -> list[str]:
+    lines = ["Scores: the same clusters, measured in each space; the space is named beside every number."]
+    if look_up(record, "images.labelled"):
+        lines.append("Agreement with labels compares clusters and labels only; it depends on no space.")
+    return lines
+
+
+_STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
+    "listing": _listing_lines,
+    "embedding": _embedding_lines,
+    "class_distances": _distance_lines,
+    "projection": _projection_lines,
+    "cluster_metrics": _score_lines,
+}
+
+
+def protocol_lines(record: Record, k: float | None = None) -> list[str]:
+    """What this run did and how, a plain line each, in the order of the work; only finished stages.
+
+    Args:
+        record: run.json.
+        k: the number of clusters that was used (metrics key 'clustering/k'), where the config leaves it open.
+    """
+    done = stages_done(record)
+    lines: list[str] = []
+    for stage in ("listing", "embedding", "class_distances", "projection", "clustering", "cluster_metrics"):
+        if stage not in done:
+            continue
+        lines += [_clustering_line(record, k)] if stage == "clustering" else _STAGE_LINES[stage](record)
+    return lines
+
+
+# --- the paragraph, a function per stage or choice ---------------------------------------------------------
+
+
+def _data_sentence(record: Record, cite: Citations) -> str:
+    images = record.get("images") or {}
+    name = str(look_up(record, "dataset.name", _setting(record, "dataset.name")))
+    source = f" {cite('digits')}" if _setting(record, "dataset.name") == "digits" else ""
+    count = counted(images.get("read", images.get("listed")), "image")
+    text = f"We used {count} of the data set “{name}”{source}"
+    if images.get("labelled") and images.get("classes") is not None:
+        text += f" in {counted(images['classes'], 'class', 'classes')}"
+    skipped = images.get("skipped")
+    return text + (f"; {counted(skipped, 'unreadable image')} were left out." if skipped else ".")
+
+
+def _embedding_sentence(record: Record, cite: Citations) -> str:
+    encoder = record.get("encoder") or {}
+    sentence = str(encoder.get("preprocessing") or "").strip().rstrip(".")
+    scaled = "scaled" if encoder.get("normalized") else "not scaled"
+    how = f" ({sentence})" if sentence else ""
+    return (
+        f"Each image was represented by a vector of {number(encoder.get('dimension'))} values, "
+        f"{encoder.get('model')}{how}; vectors were {scaled} to unit length."
+    )
+
+
+def _distance_sentence(record: Record, cite: Citations) -> str:
+    return (
+        "Within-class and between-class similarities are cosine similarities over all unordered pairs of "
+        "distinct images, each counted once."
+    )
+
+
+def _umap_sentence(record: Record, cite: Citations) -> str:
+    get = lambda key: _setting(record, f"projection.{key}")  # noqa: E731
+    return (
+        f"Embeddings were projected to {get('n_components')} dimensions with UMAP {cite('umap')} "
+        f"(n_neighbors = {get('n_neighbors')}, min_dist = {get('min_dist')}, Euclidean metric, "
+        f"{_seed(record, 'projection.seed')})."
+    )
+
+
+def _pca_sentence(record: Record, cite: Citations) -> str:
+    count = _setting(record, "projection.n_components")
+    return f"Embeddings were projected onto their first {count} principal components {cite('pca')}."
+
+
+_PROJECTION_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
+    "umap": _umap_sentence,
+    "pca": _pca_sentence,
+    "none": lambda record, cite: "",
+}
+
+
+def _projection_sentence(record: Record, cite: Citations) -> str:
+    name = str(_setting(record, "projection.name"))
+    sentence = _PROJECTION_SENTENCES.get(name, lambda *_: f"Embeddings were projected with {name}.")(
+        record, cite
+    )
+    if name == "none":
+        return sentence
+    return (
+        f"{sentence} The fidelity of the projection was measured by trustworthiness and continuity "
+        f"{cite('trustworthiness')}."
+    )
+
+
+def _kmeans_sentence(record: Record, k: float | None, cite: Citations) -> str:
+    return (
+        f"The {_space(record)} {'were' if _space(record) == 'embeddings' else 'was'} clustered by k-means "
+        f"{cite('lloyd', 'kmeans++')} ({_k(record, k)}, best of {_setting(record, 'clustering.n_init')} "
+        f"initialisations, {_seed(record, 'clustering.seed')}; scikit-learn {cite('scikit-learn')})."
+    )
+
+
+_CLUSTERING_SENTENCES: dict[str, Callable[[Record, float | None, Citations], str]] = {
+    "kmeans": _kmeans_sentence
+}
+
+
+def _clustering_sentence(record: Record, k: float | None, cite: Citations) -> str:
+    name = str(_setting(record, "clustering.name"))
+    fallback = lambda record, k, cite: f"The {_space(record)} was clustered by {name}."  # noqa: E731
+    return _CLUSTERING_SENTENCES.get(name, fallback)(record, k, cite)
+
+
+def _score_sentence(record: Record, cite: Citations) -> str:
+    spaces = "in the embedding space"
+    if _setting(record, "projection.name") != "none":
+        spaces = "in the projection and, for the same clusters, in the embedding space"
+    text = (
+        f"Clusters were scored by the silhouette {cite('silhouette')}, the Calinski-Harabasz index "
+        f"{cite('calinski_harabasz')} and the Davies-Bouldin index {cite('davies_bouldin')} {spaces}; "
+        f"scores of different spaces are not comparable {cite('spaces')}."
+    )
+    if look_up(record, "images.labelled"):
+        text += (
+            f" Agreement with the labels was measured by the adjusted Rand index {cite('ari')}, adjusted and "
+            f"normalised mutual information {cite('ami', 'nmi')}, accuracy under the best one-to-one "
+            f"assignment {cite('accuracy')} and purity {cite('purity')}."
+        )
+    return text
+
+
+_STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
+    "listing": _data_sentence,
+    "embedding": _embedding_sentence,
+    "class_distances": _distance_sentence,
+    "projection": _projection_sentence,
+    "cluster_metrics": _score_sentence,
+}
+
+
+def methods_paragraph(record: Record, k: float | None = None) -> tuple[str, list[str]]:
+    """A paragraph for the methods section of a paper, and its references in the order of their numbers.
+
+    Args:
+        record: run.json; only stages that finished are described.
+        k: the number of clusters that was used (metrics key 'clustering/k'), where the config leaves it open.
+
+    Returns:
+        text with numbers like [1], and the references: the first one is [1].
+    """
+    done = stages_done(record)
+    cite = Citations()
+    sentences: list[str] = []
+    for stage in ("listing", "embedding", "class_distances", "projection", "clustering", "cluster_metrics"):
+        if stage not in done:
+            continue
+        if stage == "clustering":
+            sentences.append(_clustering_sentence(record, k, cite))
+        else:
+            sentences.append(_STAGE_SENTENCES[stage](record, cite))
+    commit = str(look_up(record, "git.commit", ""))
+    code = f" (code at commit {commit[:12]})" if commit else ""
+    if sentences:
+        sentences.append(f"All numbers were computed with clipscope{code}.")
+    return " ".join(filter(None, sentences)), cite.references

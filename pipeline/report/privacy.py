@@ -1,0 +1,128 @@
+"""What must not leave the house: `report.hide` takes paths, captions, ids and images out of a report."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import pandas as pd
+
+from pipeline.report.words import is_missing, look_up, plain
+
+HIDDEN = "(hidden)"
+_SECRET_KEYS = ("dataset.root", "dataset.pairs", "dataset.group", "paths.")
+# Where a path begins: at the start, after a blank or after a character that opens or assigns.
+_OPENS = r"(?:(?<=[\s'\"=,(\[{<|])|^)"
+_PATHS = re.compile(
+    _OPENS + r"(?:~|\.{1,2}|[A-Za-z]:)?(?:[\\/]+[^\s'\",;)\]}<>|]+)+"  # /a/b, ~/a, ../a, C:\a, \\server\a
+    r"|[^\s'\"=,(\[{<|]+[\\/][^\s'\",;)\]}<>|]*\.\w{2,5}\b"  # a/b.png
+    r"|[^\s'\"=,(\[{<|]+\.(?i:jpe?g|png|gif|bmp|tiff?|webp|dcm|heic|avif)\b"  # b.png
+)
+
+
+def hidden_parts(record: Mapping[str, Any]) -> frozenset[str]:
+    """What this run's config hides: any of 'path', 'caption', 'id', 'images'."""
+    return frozenset(map(str, look_up(record, "config.report.hide", [])))
+
+
+class Privacy:
+    """Cleans everything on its way into a report.
+
+    Args:
+        hide: any of 'path', 'caption', 'id', 'images'.
+        secrets: texts that must not appear (paths, file names, ids); they are found also where they
+            hold blanks. Paths and names of image files are also recognised by their form.
+    """
+
+    def __init__(self, hide: Iterable[str], secrets: Iterable[str] = ()) -> None:
+        self.hide = frozenset(hide)
+        self._secrets = sorted({text for text in secrets if len(text) >= 3}, key=len, reverse=True)
+
+    def text(self, value: object) -> str:
+        """`value` as text, without paths (and other secrets) where they are hidden."""
+        text = str(value)
+        for secret in self._secrets:
+            if secret in text:
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
+        return _PATHS.sub(HIDDEN, text) if "path" in self.hide else text
+
+    def command(self, command: str) -> str:
+        """A command line whose arguments that hold paths end in '(hidden)'."""
+        if "path" not in self.hide:
+            return self.text(command)
+        try:
+            words = shlex.split(command)
+        except ValueError:  # quotes that do not close: better nothing than a path
+            return HIDDEN
+        return " ".join(self.override(word) for word in words)
+
+    def override(self, override: object) -> str:
+        """One 'key=value' of a command line, the value hidden where it is or holds a path."""
+        text = str(override)
+        key, sign, value = text.partition("=")
+        if "path" not in self.hide or not (_is_secret(key.lstrip("+~")) or _has_slash(text)):
+            return self.text(text)
+        return f"{key}={HIDDEN}" if sign and value and not _has_slash(key) else HIDDEN
+
+    def setting(self, key: str, value: Any) -> str:
+        """A config value as text, hidden where its key holds paths."""
+        hide = "path" in self.hide and _is_secret(key) and value not in (None, [], "")
+        return HIDDEN if hide else self.text(plain(value))
+
+    def table(self, table: pd.DataFrame) -> pd.DataFrame:
+        """`table` without the hidden columns; texts of what remains are cleaned."""
+        kept = table[[column for column in table.columns if column not in self.hide]].copy()
+        if self.hide - {"images"}:
+            for column in kept.columns.intersection(["reason", "detail"]):
+                kept[column] = ["" if is_missing(value) else self.text(value) for value in kept[column]]
+        return kept
+
+    def pictures(self, pictures: Sequence[tuple[str, str, Path]]) -> list[tuple[str, str, Path]]:
+        """The pictures that may be shown: none that is made of the images themselves, if they are hidden."""
+        if "images" not in self.hide:
+            return list(pictures)
+        return [picture for picture in pictures if not made_of_images(picture[1])]
+
+
+def made_of_images(name: str) -> bool:
+    """Whether a picture of this name shows the data set's images."""
+    return "sheet" in name or name.startswith("cluster_")
+
+
+def _is_secret(key: str) -> bool:
+    return key.startswith(_SECRET_KEYS)
+
+
+def _has_slash(text: str) -> bool:
+    return "/" in text or "\\" in text
+
+
+def _paths_of(record: Mapping[str, Any]) -> list[str]:
+    settings = look_up(record, "config.dataset", {})
+    pairs = [str(item) for item in settings.get("pairs") or []]
+    paths = look_up(record, "config.paths", {})
+    return [str(settings.get("root") or ""), *pairs[1::2], *map(str, paths.values())]
+
+
+def privacy_of(run: Any) -> Privacy:
+    """What to hide in the report of this run, with every path, file name and id that the run knows of."""
+    hide = hidden_parts(run.record)
+    tables = [run.table("images")] if run.has("images") and hide & {"path", "id"} else []
+    secrets: list[str] = []
+    if "path" in hide:
+        paths = [str(path) for table in [*tables, run.skipped] if "path" in table for path in table["path"]]
+        names = [PurePath(path).name for path in paths]
+        secrets = [
+            *_paths_of(run.record),
+            str(run.folder),
+            *paths,
+            *(name for name in names if len(name) > 4),
+        ]
+    if "id" in hide:  # a short id ('12') is found in every text and tells nobody anything
+        secrets += [
+            str(value) for table in tables if "id" in table for value in table["id"] if len(str(value)) > 3
+        ]
+    return Privacy(hide, secrets)

@@ -1,0 +1,239 @@
+"""Names and formats of everything that a run writes, and `load_run`, which reads it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import CallError
+
+RECORD = "run.json"
+METRICS = "metrics.json"
+POINTS = "points.parquet"
+REPORT = "report.html"
+LOG = "run.log"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A pandas DataFrame: `path` without ending, a file for each of `formats`."""
+
+    path: str
+    formats: tuple[str, ...] = ("parquet", "csv")
+
+    def files(self) -> tuple[str, ...]:
+        """Paths below the run folder."""
+        return tuple(f"{self.path}.{ending}" for ending in self.formats)
+
+    def save(self, value: pd.DataFrame, root: Path) -> None:
+        """Write under `root`."""
+        for file in self.files():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            if file.endswith(".parquet"):
+                value.to_parquet(root / file, index=False)
+            else:
+                value.to_csv(root / file, index=False)
+
+    def load(self, root: Path) -> pd.DataFrame:
+        """Read from `root`. Text stays text: an id 000001 and a class called NA too."""
+        file = root / self.files()[0]
+        if file.suffix == ".parquet":
+            return pd.read_parquet(file)
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+@dataclass(frozen=True)
+class Array:
+    """A numpy array in an npy file, memory-mapped when read."""
+
+    path: str
+
+    def files(self) -> tuple[str, ...]:
+        """Paths below the run folder."""
+        return (f"{self.path}.npy",)
+
+    def save(self, value: np.ndarray, root: Path) -> None:
+        """Write under `root`; an array that already is a file there or in another stage's keeping is linked."""
+        target = root / self.files()[0]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = getattr(value, "filename", None)
+        if isinstance(value, np.memmap) and source is not None and _is_whole_file(value, Path(source)):
+            link(Path(source), target)
+        else:
+            with target.open("wb") as file:
+                np.save(file, np.ascontiguousarray(value))
+
+    def load(self, root: Path) -> np.ndarray:
+        """Memory-mapped, read-only."""
+        file = root / self.files()[0]
+        try:
+            loaded: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        except ValueError:  # an empty array cannot be mapped
+            loaded = np.load(file, allow_pickle=False)
+        return loaded
+
+
+# artifact -> how it is stored. `embeddings/` has clip-retrieval's layout.
+ARTIFACTS: dict[str, Table | Array] = {
+    "candidates": Table("listing/candidates"),
+    "reading": Table("embedding/reading"),
+    "image_embeddings": Array("embeddings/img_emb/img_emb_0000"),
+    "embedding_metadata": Table("embeddings/metadata/metadata_0000", ("parquet",)),
+    "images": Table("images", ("parquet",)),
+    "skipped": Table("skipped", ("csv",)),
+    "class_summary": Table("class_distances/class_summary"),
+    "class_pairs": Table("class_distances/class_pairs"),
+    "class_overall": Table("class_distances/class_overall"),
+    "similarity_histograms": Table("class_distances/similarity_histograms"),
+    "centers": Array("class_distances/centers"),
+    "projection": Array("projection/projection"),
+    "projection_quality": Table("projection/projection_quality"),
+    "map": Array("projection/map"),
+    "clusters": Array("clustering/clusters"),
+    "centroids": Array("clustering/centroids"),
+    "cluster_examples": Table("clustering/cluster_examples"),
+    "clustering_summary": Table("clustering/clustering_summary"),
+    "cluster_scores": Table("cluster_metrics/cluster_scores"),
+    "cluster_table": Table("cluster_metrics/cluster_table"),
+    "label_table": Table("cluster_metrics/label_table"),
+    "image_silhouettes": Table("cluster_metrics/image_silhouettes"),
+}
+
+
+def link(source: Path, target: Path) -> None:
+    """A read-only hard link; a copy where the file system has none or it is another one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Whole or not at all."""
+    scratch = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(scratch, file)
+
+
+def load_run(path: str | Path) -> Run:
+    """A run by its folder, finished or not. Raises CallError where there is none.
+
+    >>> run = load_run("outputs/2026-11-21/10-30-00-000000")   # doctest: +SKIP
+    >>> run.metrics["cluster_metrics/projection/silhouette"]    # doctest: +SKIP
+    >>> run["class_summary"], run["image_embeddings"].shape     # doctest: +SKIP
+    """
+    folder = Path(path)
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CallError(f"{folder}: not a run folder: it has no {RECORD}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CallError(f"{folder / RECORD}: damaged: {error}") from error
+    if record.get("status") == "running" and not _alive(record.get("process", {})):
+        record["status"] = "killed"
+        record["reason"] = "the process ended without a word"
+    return Run(folder, record)
+
+
+class Run(Mapping[str, Any]):
+    """A run folder: `run["clusters"]` and so on for every artifact that is there, `record`, `metrics`, `pictures`."""
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder.resolve()
+        self.record = record
+
+    @property
+    def name(self) -> str:
+        """Date and time, as in the folder's path."""
+        return "/".join(self.folder.parts[-2:])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved settings."""
+        return dict(self.record["config"])
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """metrics.json; empty where the run did not come so far."""
+        file = self.folder / METRICS
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+    @cached_property
+    def tables(self) -> dict[str, Path]:
+        """Artifact -> its first file, for every table that is there."""
+        return {
+            name: self.folder / artifact.files()[0]
+            for name, artifact in ARTIFACTS.items()
+            if isinstance(artifact, Table) and (self.folder / artifact.files()[0]).is_file()
+        }
+
+    @property
+    def points(self) -> pd.DataFrame:
+        """A row per image with all that is known of it."""
+        return pd.read_parquet(self.folder / POINTS)
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """path, reason, detail of every image that could not be read."""
+        return self.table("skipped") if self.has("skipped") else pd.DataFrame(columns=["path", "reason", "detail"])
+
+    @cached_property
+    def pictures(self) -> list[tuple[str, str, Path]]:
+        """(stage, name, PNG file) in the order of the stages."""
+        stages = [stage["name"] for stage in self.record.get("stages", [])]
+        return [(s, file.stem, file) for s in stages for file in sorted((self.folder / s).glob("*.png"))]
+
+    def has(self, name: str) -> bool:
+        """Whether the artifact is there."""
+        return name in ARTIFACTS and (self.folder / ARTIFACTS[name].files()[0]).is_file()
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by its name."""
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        if not self.has(name):
+            raise KeyError(f"{name}: not in this run; it has {', '.join(self)}")
+        return ARTIFACTS[name].load(self.folder)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in ARTIFACTS if self.has(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _alive(process: dict[str, Any]) -> bool:
+    """Whether the process that wrote the record still runs; on another machine nobody can tell, so: yes."""
+    if process.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(int(process["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except (KeyError, ValueError, OSError):
+        return True
+    return process.get("started") in (None, process_start(int(process["pid"])))
+
+
+def process_start(pid: int) -> str | None:
+    """When a process started, as the system counts it: tells a process from a later one with the same number."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _is_whole_file(value: np.memmap, file: Path) -> bool:
+    return value.offset + value.nbytes == file.stat().st_size if file.is_file() else False

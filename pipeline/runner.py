@@ -1,0 +1,556 @@
+"""Plan, look up, call the stage, save, time, record; then the report. The only writer of run folders and the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline import record as facts_of
+from pipeline.cache import ContentHashes, Entry, Store
+from pipeline.console import Say
+from pipeline.errors import CallError, RunError, UserError
+from pipeline.keys import Keys, captions_shown, settings_of
+from pipeline.plan import Plan, plan
+from pipeline.run_dir import ARTIFACTS, LOG, METRICS, POINTS, RECORD, REPORT, Run, link, write_json
+from pipeline.schema import CacheUse, Config, plain
+from pipeline.stage import Drawing, Facts, Stage, Workspace
+from pipeline.stages import known_stages
+
+log = logging.getLogger(__name__)
+
+HOME = Path(__file__).resolve().parents[1]
+LINKED_FROM = 2**20  # bytes from which a run folder links into the cache instead of copying
+INTERRUPTED = 130  # the shell's own status for Ctrl-C
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sweep's folder for this job."""
+
+    folder: Path
+    number: int
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is known before a run folder is made."""
+
+    config: Config
+    found: Any  # pipeline.datasets.candidates.Found
+    plan: Plan
+
+
+def run(config: Config, command: str, sweep: Any = None, say: Say | None = None) -> int:
+    """One run, from the checked config to the report. Returns the exit status; KeyboardInterrupt only in a sweep."""
+    say = say or Say()
+    place = Place(sweep.folder, sweep.number, sweep.overrides) if sweep else None
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(config.paths.cache) / "numba"))  # read when numba is imported
+    try:
+        job = prepare(config, say)
+        if config.dry_run:
+            from pipeline.dry_run import show
+
+            show(job, say)
+            return 0
+        going = Going(job, command, place, say)
+    except UserError as error:
+        for problem in error.problems:
+            say.error(problem)
+        if place:
+            record_refused(place.folder, place.number, place.overrides, "; ".join(error.problems), plain(config))
+        return error.status
+    return going.go()
+
+
+def prepare(config: Config, say: Say) -> Job:
+    """List the data set and plan the stages: all that can be found wrong before anything is made. Raises CallError."""
+    from pipeline.datasets import find
+
+    with say.progress("looking"):
+        found = find(config.dataset, Path(config.paths.data))
+    known = known_stages()
+    facts = Facts(len(found.table), found.classes, bool(found.table["caption"].notna().any()))
+    settings = {name: settings_of(stage, config) for name, stage in known.items()}
+    return Job(config, found, plan(config.stages, known, facts, settings, _strict(config), given=("found",)))
+
+
+def _strict(config: Config) -> bool:
+    """Stages that were named one by one are refused when impossible, like those of a strict analysis."""
+    return config.analysis.strict or config.stages != config.analysis.stages
+
+
+def record_refused(
+    folder: Path, number: int, overrides: Sequence[str], reason: str, config: dict[str, Any] | None = None
+) -> None:
+    """A job of a sweep that never started: its record says why."""
+    folder.mkdir(parents=True, exist_ok=True)
+    now = _now()
+    record = {
+        "format": 1,
+        "status": "failed",
+        "reason": reason,
+        "started": now,
+        "finished": now,
+        "seconds": 0.0,
+        "config": config or {},
+        "stages": [],
+        "sweep": {"job": number, "overrides": list(overrides)},
+        "process": facts_of.process(),
+    }
+    write_json(folder / RECORD, record)
+
+
+class Going:
+    """A run that has its folder."""
+
+    def __init__(self, job: Job, command: str, place: Place | None, say: Say) -> None:
+        self.job, self.config, self.say, self.place = job, job.config, say, place
+        self.began = time.monotonic()
+        _must_be_writable(Path(self.config.paths.cache), "paths.cache")
+        self.folder = _sweep_folder(place) if place else _new_folder(Path(self.config.paths.outputs))
+        self.keys = Keys(self.config)
+        self.scratch = Store(self.folder / ".work")
+        use = self.config.cache is CacheUse.use
+        self.store = Store(Path(self.config.paths.cache)) if use else self.scratch
+        self.hashes = ContentHashes(self.store.root if use else None)
+        self.made: dict[str, Any] = {"found": job.found}
+        self.values = Values(self.folder, self.made)
+        self.metrics: dict[str, float] = {}
+        self.record = self._first_record(command)
+        self._write()
+
+    def go(self) -> int:
+        """All stages, then whatever can be said of them, however they ended."""
+        with _log_file(self.folder / LOG), _terminated_is_interrupted():
+            try:
+                status, ended, reason = self._stages()
+                self._finish(ended, reason)
+            except KeyboardInterrupt:  # while finishing: the record must not say 'running' for ever
+                status, ended, reason = INTERRUPTED, "interrupted", "interrupted while the report was written"
+                self._close(ended, reason)
+        self._last_words(ended, reason)
+        if status == INTERRUPTED and self.place:
+            raise KeyboardInterrupt
+        return status
+
+    def _stages(self) -> tuple[int, str, str | None]:
+        """(exit status, status, reason). Nothing that a stage raises goes further."""
+        current = "start"
+        try:
+            for note in self.job.found.notes:
+                self._warn(note)
+            for stage, entry in zip(self.job.plan.stages, self.record["stages"], strict=True):
+                current = stage.name
+                self._one(stage, entry)
+            return 0, "complete", None
+        except UserError as error:
+            return self._failed(current, "; ".join(error.problems), error.status)
+        except KeyboardInterrupt as error:
+            self._mark(current, "interrupted")
+            return INTERRUPTED, "interrupted", f"{str(error) or 'interrupted by the user'}, at stage {current}"
+        except MemoryError:
+            return self._failed(current, f"{current}: out of memory", 1)
+        except OSError as error:
+            log.exception("stage %s", current)
+            return self._failed(current, f"{current}: {error.strerror or error} {error.filename or ''}".strip(), 1)
+        except Exception as error:
+            log.exception("stage %s", current)
+            first = (str(error).splitlines() or [""])[0]
+            return self._failed(current, f"{current}: {type(error).__name__}: {first} (traceback in {LOG})", 1)
+
+    def _failed(self, current: str, reason: str, status: int) -> tuple[int, str, str]:
+        self._mark(current, "failed")
+        log.error("%s", reason)
+        return status, "failed", reason
+
+    def _mark(self, name: str, status: str) -> None:
+        for entry in self.record["stages"]:
+            if entry["name"] == name and entry["status"] != "done":
+                entry["status"] = status
+
+    def _one(self, stage: Stage, entry: dict[str, Any]) -> None:
+        """A stage, its numbers, its check and its pictures."""
+        start = time.monotonic()
+        with self.say.progress(stage.name) as progress:
+            if stage.fingerprints:
+                self._look(stage, progress)
+                made = {"warnings": [], "metrics": self._numbers(stage), "seconds": time.monotonic() - start}
+            else:
+                made = self._kept(stage, entry, progress)
+        entry["seconds"] = round(time.monotonic() - start, 3)
+        entry["computed_seconds"] = round(made["seconds"], 3)
+        entry["peak_memory_mb"] = facts_of.peak_memory_mb()
+        entry["warnings"] = made["warnings"]
+        for warning in made["warnings"]:
+            self._warn(warning)
+        self.metrics |= made["metrics"]
+        self._learn(stage)
+        write_json(self.folder / METRICS, self.metrics)
+        self._write()
+        if stage.check:
+            stage.check(self.values, self.config)
+        if stage.draw:
+            with self.say.progress(f"{stage.name} pictures") as progress:
+                self._pictures(stage)
+        entry["status"] = "done"
+        entry["seconds"] = round(time.monotonic() - start, 3)
+        self._write()
+        how = "cached" if entry["cache"] == "hit" else f"{entry['seconds']:.1f} s"
+        self.say.note(f"{stage.name:<16} {how}")
+
+    def _look(self, stage: Stage, progress: Callable[[int, int], None]) -> None:
+        """A stage that looks at the world: never cached, what it finds is what the others' keys start from."""
+        made = stage.run(settings_of(stage, self.config), self._workspace(self.folder, progress), **self._needs(stage))
+        assert stage.fingerprints is not None
+        self.keys.found(stage.fingerprints(made))
+        for name in stage.makes:
+            if name in stage.unsaved:
+                self.made[name] = made[name]
+            else:
+                ARTIFACTS[name].save(made[name], self.folder)
+
+    def _kept(self, stage: Stage, entry: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+        """A stage from the cache, or made and put there; either way its files are in the run folder."""
+        key = self.keys.of(stage)
+        store = self.store if key else self.scratch
+        name = key or "unseeded"
+        kept = store.find(stage.name, name)
+        entry["key"] = key
+        entry["cache"] = "hit" if kept else ("miss" if store is not self.scratch else "off")
+        if kept is None:
+            with store.making(stage.name, name) as partial:
+                kept = store.find(stage.name, name)  # another process may have made it while this one waited
+                if kept is None:
+                    kept = self._make(stage, store, partial, name, progress)
+                else:
+                    shutil.rmtree(partial, ignore_errors=True)
+        self._bring(kept)
+        return kept.made
+
+    def _make(
+        self, stage: Stage, store: Store, partial: Path, key: str, progress: Callable[[int, int], None]
+    ) -> Entry:
+        start = time.monotonic()
+        shutil.rmtree(partial / "files")
+        (partial / "files").mkdir()
+        with _collected_warnings() as warnings:
+            workspace = self._workspace(partial / "work", progress)
+            made = stage.run(settings_of(stage, self.config), workspace, **self._needs(stage))
+        for name in stage.makes:
+            ARTIFACTS[name].save(made[name], partial / "files")
+        numbers = self._numbers(stage, made)
+        cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
+        result = {"metrics": numbers, "warnings": warnings, **cost}
+        return store.complete(partial, stage.name, key, self.keys.explain(stage), result)
+
+    def _needs(self, stage: Stage) -> dict[str, Any]:
+        return {need: self.values[need] for need in stage.needs}
+
+    def _workspace(self, folder: Path, progress: Callable[[int, int], None]) -> Workspace:
+        return Workspace(
+            folder,
+            progress,
+            content_hashes=lambda paths: self.hashes.of(paths, progress),
+            workers=self.config.embedding.workers,
+            timeout=self.config.embedding.timeout,
+        )
+
+    def _numbers(self, stage: Stage, made: Mapping[str, Any] | None = None) -> dict[str, float]:
+        """The stage's numbers for metrics.json; what is not defined is left out."""
+        if stage.metrics is None:
+            return {}
+        numbers = stage.metrics(made if made is not None else self.values)
+        return {f"{stage.name}/{key}": _number(value) for key, value in numbers.items() if math.isfinite(value)}
+
+    def _bring(self, kept: Entry) -> None:
+        """The files of a finished stage into the run folder."""
+        for file in sorted(kept.files.rglob("*")):
+            if file.is_file():
+                target = self.folder / file.relative_to(kept.files)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if file.stat().st_size >= LINKED_FROM:
+                    link(file, target)
+                else:
+                    shutil.copyfile(file, target)
+
+    def _pictures(self, stage: Stage) -> None:
+        key = self.keys.of_pictures(stage)
+        store = self.store if key else self.scratch
+        name = f"{stage.name}.pictures"
+        kept = store.find(name, key or "unseeded")
+        if kept is None:
+            with store.making(name, key or "unseeded") as partial:
+                kept = store.find(name, key or "unseeded") or self._draw(stage, store, partial, name, key)
+        self._bring(kept)
+
+    def _draw(self, stage: Stage, store: Store, partial: Path, name: str, key: str | None) -> Entry:
+        from pipeline import pictures
+
+        start = time.monotonic()
+        thumbnails = pictures.Thumbnails()
+        drawing = Drawing(thumbnails, captions_shown(self.config), self.config.seed)
+        assert stage.draw is not None
+        figures = stage.draw(settings_of(stage, self.config), self.values, self.values, drawing)
+        plots = self.config.plots
+        pictures.save(figures, partial / "files" / stage.name, [f.value for f in plots.formats], plots.dpi)
+        cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
+        if thumbnails.lost and store is not self.scratch:  # drawn with gaps: shown, but not kept for later
+            self._warn(f"{stage.name}: {thumbnails.lost} images for the pictures can no longer be read")
+            with self.scratch.making(name, "gaps") as other:
+                shutil.copytree(partial / "files", other / "files", dirs_exist_ok=True)
+                shutil.rmtree(partial)
+                return self.scratch.complete(other, name, "gaps", {}, cost)
+        return store.complete(partial, name, key or "unseeded", {"pictures": stage.name}, cost)
+
+    def _learn(self, stage: Stage) -> None:
+        """What the record says about data and encoder, once the stage that knows has run."""
+        if stage.name == "encoder":
+            self.record["encoder"] = _encoder_facts(self.made["encoder"], self.keys.artifacts["encoder"])
+        elif stage.name == "listing":
+            self.record["dataset"]["fingerprint"] = self.keys.artifacts["candidates"]
+        elif stage.name == "images":
+            skipped = self.values["skipped"]
+            self.record["images"] |= {"read": len(self.values["images"]), "skipped": len(skipped)}
+            self.record["skipped_reasons"] = skipped["reason"].value_counts().to_dict()
+            if len(skipped):
+                reasons = ", ".join(f"{count} {why}" for why, count in self.record["skipped_reasons"].items())
+                self._warn(f"{len(skipped)} images could not be read ({reasons}); see skipped.csv")
+
+    def _warn(self, line: str) -> None:
+        self.record["warnings"].append(line)
+        self.say.warning(line)
+
+    def _finish(self, status: str, reason: str | None) -> None:
+        """points.parquet and the report; the record last."""
+        if "images" in self.values:
+            from pipeline.points import points_table
+
+            points_table(self.values).to_parquet(self.folder / POINTS, index=False)
+        shutil.rmtree(self.scratch.root, ignore_errors=True)
+        self._close(status, reason, write=False)
+        from pipeline.report.build import render
+
+        page = render(Run(self.folder, self.record))
+        (self.folder / REPORT).write_text(page, encoding="utf-8")
+        self._write()
+
+    def _close(self, status: str, reason: str | None, write: bool = True) -> None:
+        self.record |= {
+            "status": status,
+            "reason": reason,
+            "finished": _now(),
+            "seconds": round(time.monotonic() - self.began, 3),
+            "peak_memory_mb": facts_of.peak_memory_mb(),
+        }
+        if write:
+            self._write()
+
+    def _last_words(self, status: str, reason: str | None) -> None:
+        if self.metrics:
+            self.say.summary(Run(self.folder, self.record))
+        for name, why in self.job.plan.left_out:
+            self.say.warning(f"left out {name}: {why}")
+        if status != "complete":
+            self.say.error(f"{reason}" if status == "failed" else f"interrupted: {reason}")
+        if (self.folder / REPORT).is_file():
+            self.say.place("report", self.folder / REPORT)
+
+    def _first_record(self, command: str) -> dict[str, Any]:
+        found = self.job.found
+        stages = [
+            {"name": s.name, "status": "not reached", "cache": "off", "seconds": None, "warnings": []}
+            for s in self.job.plan.stages
+        ]
+        return {
+            "format": 1,
+            "status": "running",
+            "reason": None,
+            "started": _now(),
+            "finished": None,
+            "seconds": None,
+            "command": command,
+            "config": plain(self.config),
+            "dataset": {"name": self.config.dataset.name, "fingerprint": None},
+            "encoder": {"name": self.config.encoder.name},
+            "images": {
+                "listed": len(found.table),
+                "classes": len(found.classes),
+                "labelled": bool(found.classes),
+                "captioned": bool(found.table["caption"].notna().any()),
+                "ignored": found.ignored,
+            },
+            "skipped_reasons": {},
+            "stages": stages,
+            "left_out": [{"stage": name, "reason": reason} for name, reason in self.job.plan.left_out],
+            "warnings": [],
+            "seeds": _seeds(plain(self.config)),
+            "device": "cpu",
+            "git": facts_of.git_state(HOME),
+            "versions": facts_of.versions(HOME),
+            "machine": facts_of.machine(),
+            "process": facts_of.process(),
+            "sweep": {"job": self.place.number, "overrides": list(self.place.overrides)} if self.place else None,
+        }
+
+    def _write(self) -> None:
+        write_json(self.folder / RECORD, self.record)
+
+
+class Values(Mapping[str, Any]):
+    """Artifacts of the run: in memory, or read from its folder when asked for, so that all see what was saved."""
+
+    def __init__(self, folder: Path, in_memory: dict[str, Any]) -> None:
+        self.folder, self.in_memory = folder, in_memory
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.in_memory:
+            if name not in self:
+                raise KeyError(name)
+            self.in_memory[name] = ARTIFACTS[name].load(self.folder)
+        return self.in_memory[name]
+
+    def __contains__(self, name: object) -> bool:
+        if name in self.in_memory:
+            return True
+        return name in ARTIFACTS and (self.folder / ARTIFACTS[str(name)].files()[0]).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in ARTIFACTS if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _new_folder(outputs: Path) -> Path:
+    """A folder that no other run has: made exclusively, by microseconds."""
+    while True:
+        folder = outputs / datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not folder.is_dir():
+                raise CallError(f"paths.outputs: a file is in the way: {folder}") from None
+        except OSError as error:
+            raise CallError(f"paths.outputs: cannot write in {outputs}: {error.strerror}") from error
+
+
+def _sweep_folder(place: Place) -> Path:
+    try:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        (place.folder / RECORD).open("x").close()
+    except FileExistsError as error:
+        raise CallError(f"{place.folder}: holds a run already") from error
+    except OSError as error:
+        raise CallError(f"paths.outputs: cannot write in {place.folder}: {error.strerror}") from error
+    return place.folder
+
+
+def _must_be_writable(folder: Path, key: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CallError(f"{key}: cannot write in {folder}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _log_file(file: Path) -> Iterator[None]:
+    """run.log: what the libraries and we have to say, tracebacks included."""
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(min(before or logging.WARNING, logging.INFO))
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(before)
+        root.removeHandler(handler)
+        handler.close()
+
+
+@contextlib.contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """The warnings that our own code logs meanwhile: they belong to the result and are shown again with it."""
+    lines: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name.startswith(("pipeline.", "inference.")):
+                lines.append(record.getMessage())
+
+    collector = Collector(logging.WARNING)
+    logging.getLogger().addHandler(collector)
+    try:
+        yield lines
+    finally:
+        logging.getLogger().removeHandler(collector)
+
+
+@contextlib.contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """A polite kill ends like Ctrl-C: recorded, nothing lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt("terminated from outside")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _encoder_facts(handle: Any, fingerprint: str | None) -> dict[str, Any]:
+    encoder = handle.load()
+    return {
+        "name": encoder.name,
+        "model": encoder.model,
+        "dimension": encoder.dimension,
+        "fingerprint": fingerprint,
+        "preprocessing": encoder.preprocessing,
+        "normalized": handle.normalize,
+        "precision": encoder.precision,
+        "dtype": "float32" if handle.normalize else encoder.dtype,
+    }
+
+
+def _seeds(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every seed in the config by its dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= _seeds(value, f"{prefix}{key}.")
+        elif key == "seed" or key.endswith("_seed"):
+            found[prefix + key] = value
+    return found
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,201 @@
+"""The schema of every choice: types and ranges. Values stand in conf/, a comment beside each.
+
+A class per choice. Hydra composes them (pipeline/config), everything below sees only these plain objects.
+Classes are not frozen because OmegaConf cannot override frozen ones; nothing writes into them after the check.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, List, Optional  # noqa: UP035 - OmegaConf wants List and Optional
+
+MISSING: Any = "???"  # OmegaConf's own mark for 'a value must be given'
+
+
+def setting(low: float | None = None, high: float | None = None, *, path: bool = False) -> Any:
+    """A field whose value the YAML gives: lowest and highest allowed value; `path`: relative to the call."""
+    return field(default=MISSING, metadata={"low": low, "high": high, "path": path})
+
+
+class Color(Enum):
+    gray = "gray"
+    rgb = "rgb"
+
+
+class Scaling(Enum):
+    none = "none"
+    unit = "unit"
+
+
+class CacheUse(Enum):
+    use = "use"
+    none = "none"
+
+
+class PictureFormat(Enum):
+    png = "png"
+    svg = "svg"
+    pdf = "pdf"
+
+
+class Hidden(Enum):
+    path = "path"
+    caption = "caption"
+    id = "id"
+    images = "images"
+
+
+@dataclass
+class DatasetSettings:
+    """Shared by every data set."""
+
+    name: str = MISSING
+    source: str = MISSING  # key in pipeline.datasets.SOURCES
+    limit: Optional[int] = setting(low=1)
+    sample_seed: int = setting(low=0, high=2**32 - 1)
+    max_unreadable: float = setting(low=0, high=1)
+    pixel_size: int = setting(low=1, high=4096)
+
+
+@dataclass
+class DigitsDataset(DatasetSettings):
+    pass
+
+
+@dataclass
+class FoldersDataset(DatasetSettings):
+    root: Optional[str] = setting(path=True)
+    pairs: List[str] = MISSING
+    recursive: bool = MISSING
+    group: Optional[str] = MISSING
+
+
+@dataclass
+class EncoderSettings:
+    """Shared by every encoder."""
+
+    name: str = MISSING
+    kind: str = MISSING  # key in inference.encoders.KINDS
+    normalize: bool = MISSING
+
+
+@dataclass
+class PixelsEncoder(EncoderSettings):
+    size: int = setting(low=1, high=4096)
+    color: Color = MISSING
+    antialias: bool = MISSING
+    scaling: Scaling = MISSING
+
+
+@dataclass
+class ProjectionSettings:
+    """Shared by every projection."""
+
+    name: str = MISSING
+
+
+@dataclass
+class UmapProjection(ProjectionSettings):
+    n_components: int = setting(low=1, high=1000)
+    n_neighbors: int = setting(low=2, high=1000)
+    min_dist: float = setting(low=0, high=1)
+    seed: Optional[int] = setting(low=0, high=2**32 - 1)
+
+
+@dataclass
+class PcaProjection(ProjectionSettings):
+    n_components: int = setting(low=1)
+
+
+@dataclass
+class NoProjection(ProjectionSettings):
+    pass
+
+
+@dataclass
+class ClusteringSettings:
+    """Shared by every clusterer."""
+
+    name: str = MISSING
+
+
+@dataclass
+class KmeansClustering(ClusteringSettings):
+    k: Optional[int] = setting(low=2)
+    n_init: int = setting(low=1, high=1000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
+@dataclass
+class AnalysisSettings:
+    name: str = MISSING
+    stages: List[str] = MISSING
+    strict: bool = MISSING
+
+
+@dataclass
+class PathSettings:
+    data: str = MISSING
+    checkpoints: str = MISSING
+    outputs: str = MISSING
+    cache: str = MISSING
+
+
+@dataclass
+class EmbeddingSettings:
+    workers: Optional[int] = setting(low=0, high=256)
+    timeout: float = setting(low=0.1)
+
+
+@dataclass
+class PlotSettings:
+    formats: List[PictureFormat] = MISSING
+    dpi: int = setting(low=30, high=1200)
+
+
+@dataclass
+class ReportSettings:
+    hide: List[Hidden] = MISSING
+
+
+@dataclass
+class Config:
+    """One run, whole."""
+
+    dataset: Any = MISSING
+    encoder: Any = MISSING
+    projection: Any = MISSING
+    clustering: Any = MISSING
+    analysis: AnalysisSettings = MISSING
+    stages: List[str] = MISSING
+    seed: int = setting(low=0, high=2**32 - 1)
+    cache: CacheUse = MISSING
+    dry_run: bool = MISSING
+    paths: PathSettings = field(default_factory=PathSettings)
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    plots: PlotSettings = field(default_factory=PlotSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+
+
+# group -> schema name in Hydra's store -> class. The stored names begin with '_' and so are never offered as choices.
+CHOICES: dict[str, dict[str, type]] = {
+    "dataset": {"digits": DigitsDataset, "folders": FoldersDataset},
+    "encoder": {"none": PixelsEncoder},
+    "projection": {"umap": UmapProjection, "pca": PcaProjection, "none": NoProjection},
+    "clustering": {"kmeans": KmeansClustering},
+}
+
+
+def plain(value: Any) -> Any:
+    """The same as dictionaries, lists, strings and numbers: for records and cache keys."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value

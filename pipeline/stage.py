@@ -1,0 +1,97 @@
+"""What a stage is: declared inputs and outputs around one function. The stages themselves: pipeline/stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a data set before an image is read."""
+
+    images: int
+    classes: tuple[str, ...]  # sorted; empty: no labels
+    captioned: bool = False
+
+
+@dataclass
+class Workspace:
+    """What the runner lends a stage.
+
+    folder: the stage's own, kept after a failure or a kill so that sharded work resumes; progress: to be told how
+    far it is (done, in all); content_hashes: SHA-256 of files, remembered between runs; workers, timeout: the
+    `embedding` section of the config, which never changes a result.
+    """
+
+    folder: Path
+    progress: Callable[[int, int], None] = lambda done, total: None
+    content_hashes: Callable[[Sequence[str]], list[str]] = lambda paths: ["" for _ in paths]
+    workers: int | None = None
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the runner lends a stage that draws.
+
+    thumbnail: path of an image -> (h, w, 3) uint8, None if it can no longer be read; captions: False when they
+    must not be shown; seed: for a random choice of what to show; formats and dpi are the runner's business.
+    """
+
+    thumbnail: Callable[[str], Any]
+    captions: bool
+    seed: int
+
+    def title(self, image: Mapping[str, Any]) -> str:
+        """Label and caption of a row of `images`, as far as they are known and may be shown."""
+        parts = [image["label"], image["caption"] if self.captions else None]
+        return "\n".join(str(part) for part in parts if isinstance(part, str) and part)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    needs, makes: names of artifacts (pipeline/run_dir.py says how each is stored).
+    run(settings, workspace, **needs) -> dict of makes.
+    settings: the config sections that it reads, attributes of the `settings` it is given. Only these, `version`,
+        the versions of `packages` and the keys of its needs enter its cache key.
+    draw(settings, made, needs, drawing) -> {name: Figure}: pictures of numbers that are there. draw_needs: artifacts
+        that only the pictures need.
+    metrics(made) -> {key below the stage's name: number}, for metrics.json.
+    check(made, config): raises RunError when what was made must not be used; what was made is kept.
+    refuse(facts, settings): why it cannot be done with this data, None if it can. Raises CallError for a setting
+        that is wrong with this data.
+    fingerprints(made) -> {artifact: fingerprint}: given by stages that look at the world (files, weights). They run
+        every time, and the keys of others follow from what they found.
+    unseeded(settings): True where a random choice has no seed; nothing that follows from it is cached.
+    unsaved: makes that live in memory only.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    makes: tuple[str, ...]
+    run: Callable[..., dict[str, Any]]
+    settings: tuple[str, ...] = ()
+    version: int = 1
+    packages: tuple[str, ...] = ()
+    draw: Callable[..., dict[str, Any]] | None = None
+    draw_needs: tuple[str, ...] = ()
+    metrics: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
+    check: Callable[[Mapping[str, Any], Any], None] | None = None
+    refuse: Callable[[Facts, Any], str | None] | None = None
+    fingerprints: Callable[[Mapping[str, Any]], dict[str, str]] | None = None
+    unseeded: Callable[[Any], bool] = lambda settings: False
+    unsaved: tuple[str, ...] = ()
+
+
+def key_part(name: str) -> str:
+    """A class name as part of a key of metrics.json, where '/' and '|' separate.
+
+    >>> key_part("a/b|c")
+    'a%2Fb%7Cc'
+    """
+    return name.replace("%", "%25").replace("/", "%2F").replace("|", "%7C")

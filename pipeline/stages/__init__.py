@@ -1,0 +1,24 @@
+"""The stages. A new one is a module with one `STAGE` and a line here."""
+
+from __future__ import annotations
+
+import importlib
+
+from pipeline.stage import Stage
+
+# in the order in which a report shows them
+NAMES = (
+    "listing",
+    "encoder",
+    "embedding",
+    "images",
+    "class_distances",
+    "projection",
+    "clustering",
+    "cluster_metrics",
+)
+
+
+def known_stages() -> dict[str, Stage]:
+    """Stage by name. The modules are light: what is heavy they import when they run."""
+    return {name: importlib.import_module(f"pipeline.stages.{name}").STAGE for name in NAMES}

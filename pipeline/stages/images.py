@@ -1,0 +1,75 @@
+"""The rows that the vectors stand for, and what was left out. Separate from embedding, so that images which were
+moved, relabelled or captioned anew are not embedded again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import RunError
+from pipeline.schema import Config
+from pipeline.stage import Drawing, Stage, Workspace
+
+COLUMNS = ["id", "path", "label", "caption", "group", "split", "content_hash", "width", "height"]
+SHEET = 48  # images on the sheet
+
+
+def run(settings: Any, workspace: Workspace, candidates: pd.DataFrame, reading: pd.DataFrame) -> dict[str, Any]:
+    """`images`: a row for each vector, in their order. `skipped`: path, reason, detail of the rest."""
+    read = reading["read"].to_numpy(dtype=bool)
+    known = candidates.assign(width=reading["width"], height=reading["height"])
+    images = known.loc[read, COLUMNS].reset_index(drop=True)
+    skipped = pd.DataFrame(
+        {"path": candidates["path"], "reason": reading["reason"], "detail": reading["detail"]}
+    ).loc[~read]
+    metadata = pd.DataFrame({"image_path": images["path"], **images[["caption", "label", "id"]].to_dict("series")})
+    return {"images": images, "skipped": skipped.reset_index(drop=True), "embedding_metadata": metadata}
+
+
+def metrics(made: Mapping[str, Any]) -> dict[str, float]:
+    """How many images were listed, read and skipped."""
+    read, skipped = len(made["images"]), len(made["skipped"])
+    return {"listed": read + skipped, "read": read, "skipped": skipped}
+
+
+def check(made: Mapping[str, Any], config: Config) -> None:
+    """Enough images, and some of every class, must have been readable."""
+    images, skipped = made["images"], made["skipped"]
+    total = len(images) + len(skipped)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(skipped["reason"]).most_common())
+    if not len(images):
+        raise RunError(f"none of the {total} images could be read ({reasons}); see skipped.csv")
+    if len(skipped) > config.dataset.max_unreadable * total:
+        raise RunError(
+            f"{len(skipped)} of {total} images could not be read ({reasons}), more than "
+            f"dataset.max_unreadable = {config.dataset.max_unreadable:g} allows; see skipped.csv"
+        )
+    gone = sorted(set(made["candidates"]["label"].dropna()) - set(images["label"].dropna()))
+    if gone:
+        raise RunError(f"class '{gone[0]}': none of its images could be read; see skipped.csv")
+
+
+def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawing: Drawing) -> dict[str, Any]:
+    """A sheet of random images."""
+    from pipeline.plots.images import image_sheet
+
+    images = made["images"]
+    chosen = np.random.default_rng(drawing.seed).permutation(len(images))[:SHEET]
+    rows = images.iloc[np.sort(chosen)].to_dict("records")
+    titles = [drawing.title(row) for row in rows]
+    return {"sheet": image_sheet([drawing.thumbnail(row["path"]) for row in rows], titles)}
+
+
+STAGE = Stage(
+    name="images",
+    needs=("candidates", "reading"),
+    makes=("images", "skipped", "embedding_metadata"),
+    run=run,
+    metrics=metrics,
+    check=check,
+    draw=draw,
+)

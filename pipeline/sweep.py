@@ -1,0 +1,3 @@
+from hydra.experimental.callback import Callback
+class Comparison(Callback):
+    pass

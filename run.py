@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""clipscope: `python run.py --help`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent
+statuses: list[int] = []  # one a job; a sweep has several, and the worst is the program's
+
+
+def main() -> int:
+    """0 done, 1 a run failed, 2 the call was wrong, 130 interrupted."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        from pipeline.help import help_text
+
+        sys.stdout.write(help_text(HOME / "conf"))
+        return 0
+    return _run()
+
+
+def _run() -> int:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here instead of being printed by it
+    os.environ["CLIPSCOPE_HOME"] = str(HOME)  # conf/config.yaml finds conf/user by it
+
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from pipeline import config
+    from pipeline.config.messages import explain
+
+    config.register()
+    start = hydra.main(version_base="1.3", config_path=str(HOME / "conf"), config_name="config")
+    try:
+        start(_job)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        return _refuse([explain(error)])
+    except KeyboardInterrupt:
+        return 130
+    return max(statuses, default=0)
+
+
+def _job(composed: object) -> None:
+    """One run, or one of a sweep: nothing that goes wrong in it stops the others."""
+    from pipeline import config
+    from pipeline.errors import CallError
+
+    sweep = config.sweep_job()
+    command = config.typed_command()
+    try:
+        checked = config.read(composed)
+    except CallError as error:
+        statuses.append(_refuse(error.problems))
+        if sweep:
+            from pipeline.runner import record_refused
+
+            record_refused(sweep.folder, sweep.number, sweep.overrides, "; ".join(error.problems))
+        return
+    from pipeline.runner import run
+
+    statuses.append(run(checked, command, sweep))
+
+
+def _refuse(problems: object) -> int:
+    for problem in problems:
+        sys.stderr.write(f"error: {problem}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
