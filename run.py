@@ -29,18 +29,19 @@ def _run() -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from pipeline import config
+    from pipeline import config, sweep
     from pipeline.config.messages import explain
 
     config.register()
     start = hydra.main(version_base="1.3", config_path=str(HOME / "conf"), config_name="config")
     try:
         start(_job)()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: `clustering=null`
         return _refuse([explain(error)])
     except KeyboardInterrupt:
+        sweep.finish()
         return 130
-    return max(statuses, default=0)
+    return max(statuses, default=0) if sweep.outcome is None else sweep.outcome
 
 
 def _job(composed: object) -> None:
@@ -53,11 +54,13 @@ def _job(composed: object) -> None:
     try:
         checked = config.read(composed)
     except CallError as error:
-        statuses.append(_refuse(error.problems))
-        if sweep:
-            from pipeline.runner import record_refused
+        if sweep is None:
+            statuses.append(_refuse(error.problems))
+            return
+        from pipeline.runner import record_refused
 
-            record_refused(sweep.folder, sweep.number, sweep.overrides, "; ".join(error.problems))
+        reason = "; ".join(error.problems)
+        record_refused(sweep.folder, sweep.number, sweep.overrides, reason, config.choices(composed))
         return
     from pipeline.runner import run
 

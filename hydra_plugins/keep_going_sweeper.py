@@ -5,7 +5,6 @@ Hydra finds sweepers only in the namespace package `hydra_plugins`; hence this f
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-
-log = logging.getLogger(__name__)
 
 
 class KeepGoingSweeper(BasicSweeper):
@@ -55,9 +52,16 @@ class KeepGoingSweeper(BasicSweeper):
             loader.load_sweep_config(self.config, list(overrides))  # type: ignore[arg-type]
         except (HydraException, OmegaConfBaseException) as error:
             folder = Path(self.config.hydra.sweep.dir) / str(number)  # type: ignore[union-attr]
-            record_refused(folder, number, overrides, explain(error))
+            record_refused(folder, number, overrides, explain(error), self._names(overrides))
             return False
         return True
+
+
+    def _names(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The choices of a job that has no config: as swept, else as all jobs have them."""
+        given = dict(word.split("=", 1) for word in overrides if "=" in word)
+        groups = ("dataset", "encoder", "projection")
+        return {group: {"name": given.get(group, self.config[group].name)} for group in groups}  # type: ignore[index]
 
 
 class _Wrapped:

@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+WIDE = 120  # columns in a pipe or a log file, where nothing says how wide it is
 SPACES = ("projection", "embedding", "labels")
 
 
@@ -21,6 +23,8 @@ class Say:
 
     def __init__(self) -> None:
         self.out = Console(soft_wrap=True, highlight=False)
+        if not self.out.is_terminal:
+            self.out.width = WIDE
         self.err = Console(stderr=True, soft_wrap=True, highlight=False)
         self.lively = self.err.is_terminal and not os.environ.get("CI")
 
@@ -57,33 +61,53 @@ class Say:
 
     def summary(self, run: Any) -> None:
         """The table at the end of a run: every score with the space in which it was taken."""
-        record, metrics = run.record, run.metrics
-        images, encoder = record["images"], record.get("encoder", {})
         self.out.print()
-        self.out.print(
-            f"[bold]{escape(record['dataset']['name'])}[/]: {images.get('read', 0):,} images"
-            + (f", {images['classes']} classes" if images.get("classes") else "")
-            + (f", [yellow]{images['skipped']:,} skipped[/]" if images.get("skipped") else "")
-            + f"  |  encoder {escape(encoder.get('name', '?'))}: {encoder.get('dimension', '?'):,} dimensions"
-            f"  |  projection {escape(record['config']['projection']['name'])}"
-            + (f"  |  k = {metrics['clustering/k']:.0f}" if "clustering/k" in metrics else "")
-        )
-        for table in (_cluster_scores(metrics), _class_scores(metrics)):
+        self.out.print(_headline(run.record, run.metrics))
+        for table in (_cluster_scores(run.metrics), _class_scores(run.metrics)):
             if table is not None:
                 self.out.print(table)
+
+    def job(self, number: int, overrides: Sequence[str], status: str, seconds: float) -> None:
+        """One line for a job of a sweep; its numbers come in the sweep's own table."""
+        colour = "green" if status == "complete" else "red"
+        self.out.print(f"job {number}: {escape(' '.join(overrides))}: [{colour}]{status}[/] in {seconds:.1f} s")
 
     def place(self, what: str, path: object) -> None:
         """Where something lies, on a line of its own so that it can be copied."""
         self.out.print(Text(f"{what}: {path}"))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Any small table."""
-        made = Table(title=title, title_justify="left", title_style="bold")
+        """Any small table; the first column is text, the others numbers."""
+        made = _table(title)
         for i, column in enumerate(columns):
             made.add_column(column, justify="left" if i == 0 else "right")
         for row in rows:
             made.add_row(*(escape(str(cell)) for cell in row))
         self.out.print(made)
+
+
+def number(value: float | None) -> str:
+    """A score in a cell; '-' where there is none."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
+
+
+def _headline(record: dict[str, Any], metrics: dict[str, float]) -> str:
+    images, encoder = record["images"], record["encoder"]
+    done = {stage["name"] for stage in record["stages"] if stage["status"] == "done"}
+    parts = [f"[bold]{escape(record['dataset']['name'])}[/]: {images.get('read', 0):,} images"]
+    if images.get("classes"):
+        parts[0] += f", {images['classes']} classes"
+    if images.get("skipped"):
+        parts[0] += f", [yellow]{images['skipped']:,} skipped[/]"
+    if "dimension" in encoder:
+        parts.append(f"encoder {escape(encoder['name'])}, {encoder['dimension']:,}-D")
+    if "projection" in done:
+        parts.append(f"projection {escape(record['config']['projection']['name'])}")
+    if "clustering/k" in metrics:
+        parts.append(f"k = {metrics['clustering/k']:.0f}")
+    return " | ".join(parts)
 
 
 def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
@@ -92,22 +116,31 @@ def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, amount=f"{done:,}/{total:,}" + (f"  {speed:,.0f}/s" if speed else ""))
 
 
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
 def _cluster_scores(metrics: dict[str, float]) -> Table | None:
-    found = {tuple(key.split("/")[1:]): value for key, value in metrics.items() if key.startswith("cluster_metrics/")}
-    if not found:
-        return None
+    """A row per score, a column per space. The projection's silhouette is Euclidean, and stands in that row."""
     from pipeline.metrics.catalog import METRICS
 
-    table = Table(title="clusters: each score in the space named", title_justify="left", title_style="bold")
+    found = {}
+    for key, value in metrics.items():
+        stage, _, rest = key.partition("/")
+        if stage == "cluster_metrics":
+            space, _, name = rest.partition("/")
+            found[space, "silhouette_euclidean" if name == "silhouette" else name] = value
+    if not found:
+        return None
+    table = _table("clusters: each score in the space named (scores of different spaces do not compare)")
     table.add_column("score")
     for space in SPACES:
         table.add_column(space, justify="right")
     table.add_column("better")
-    names = dict.fromkeys(name for _, name in found)
-    for name in names:
-        info = METRICS.get(name)
-        cells = [_number(found.get((space, name))) for space in SPACES]
-        table.add_row(info.label if info else name, *cells, (info.better or "") if info else "")
+    for name, info in METRICS.items():
+        if any((space, name) in found for space in SPACES):
+            cells = [number(found.get((space, name))) for space in SPACES]
+            table.add_row(info.label, *cells, info.better or "")
     return table
 
 
@@ -115,19 +148,11 @@ def _class_scores(metrics: dict[str, float]) -> Table | None:
     rows = [("within classes", "within"), ("between classes", "between")]
     if not any(f"class_distances/{key}/all/mean" in metrics for _, key in rows):
         return None
-    table = Table(
-        title="class distances: cosines in the embedding space", title_justify="left", title_style="bold"
-    )
+    table = _table("class distances: cosines in the embedding space")
     table.add_column("pairs of images")
     for name in ("mean", "sd", "min", "max"):
         table.add_column(name, justify="right")
     for label, key in rows:
         values = [metrics.get(f"class_distances/{key}/all/{name}") for name in ("mean", "sd", "min", "max")]
-        table.add_row(label, *(_number(value) for value in values))
+        table.add_row(label, *(number(value) for value in values))
     return table
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"

@@ -36,5 +36,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("zzz", ["umap", "pca"])
     ''
     """
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def one_of(name: str, known: Iterable[str]) -> str:
+    """The nearest name and all names, to end a message with.
+
+    >>> one_of("umpa", ["umap", "pca"])
+    '; did you mean umap? Known: umap, pca'
+    >>> one_of("zzz", ["umap", "pca"])
+    '; known: umap, pca'
+    """
+    names = list(known)
+    near = nearest(name, names)
+    return f"{near} Known: {', '.join(names)}" if near else f"; known: {', '.join(names)}"

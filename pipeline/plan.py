@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import CallError, nearest
+from pipeline.errors import CallError, one_of
 from pipeline.stage import Facts, Stage
 
 
@@ -35,7 +35,7 @@ def order(wanted: Sequence[str], known: Mapping[str, Stage], given: Sequence[str
     """
     for name in wanted:
         if name not in known:
-            raise CallError(f"stages: no stage '{name}'{nearest(name, known)} Known: {', '.join(known)}")
+            raise CallError(f"stages: no stage '{name}'{one_of(name, known)}")
     maker = producers(known.values())
     ordered: list[Stage] = []
 

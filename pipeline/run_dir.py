@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from pipeline.errors import CallError
+
+if TYPE_CHECKING:
+    import pandas as pd  # imported where a table is read: a wrong call is answered without it
 
 RECORD = "run.json"
 METRICS = "metrics.json"
@@ -46,6 +48,8 @@ class Table:
 
     def load(self, root: Path) -> pd.DataFrame:
         """Read from `root`. Text stays text: an id 000001 and a class called NA too."""
+        import pandas as pd
+
         file = root / self.files()[0]
         if file.suffix == ".parquet":
             return pd.read_parquet(file)
@@ -181,11 +185,15 @@ class Run(Mapping[str, Any]):
     @property
     def points(self) -> pd.DataFrame:
         """A row per image with all that is known of it."""
+        import pandas as pd
+
         return pd.read_parquet(self.folder / POINTS)
 
     @property
     def skipped(self) -> pd.DataFrame:
         """path, reason, detail of every image that could not be read."""
+        import pandas as pd
+
         return self.table("skipped") if self.has("skipped") else pd.DataFrame(columns=["path", "reason", "detail"])
 
     @cached_property

@@ -66,7 +66,7 @@ def run(config: Config, command: str, sweep: Any = None, say: Say | None = None)
             return 0
         going = Going(job, command, place, say)
     except UserError as error:
-        for problem in error.problems:
+        for problem in () if place else error.problems:
             say.error(problem)
         if place:
             record_refused(place.folder, place.number, place.overrides, "; ".join(error.problems), plain(config))
@@ -358,6 +358,9 @@ class Going:
             self._write()
 
     def _last_words(self, status: str, reason: str | None) -> None:
+        if self.place:
+            self.say.job(self.place.number, self.place.overrides, status, self.record["seconds"])
+            return
         if self.metrics:
             self.say.summary(Run(self.folder, self.record))
         for name, why in self.job.plan.left_out:

@@ -1,3 +1,153 @@
+"""A sweep's folder in, its comparison out: comparison.csv, comparison.html and a picture. Reads records, computes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from hydra.experimental.callback import Callback
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from omegaconf import DictConfig
+
+# what is compared: keys of metrics.json by their beginnings
+COMPARED = (
+    "cluster_metrics/",
+    "projection/quality/",
+    "class_distances/within/all/",
+    "class_distances/between/all/",
+    "clustering/inertia",
+)
+# what is drawn: (key, label with its space)
+DRAWN = (
+    ("cluster_metrics/projection/silhouette", "Silhouette, in the projection"),
+    ("cluster_metrics/embedding/silhouette_cosine", "Silhouette (cosine), in the embedding"),
+    ("cluster_metrics/projection/davies_bouldin", "Davies-Bouldin, in the projection"),
+    ("cluster_metrics/embedding/davies_bouldin", "Davies-Bouldin, in the embedding"),
+    ("cluster_metrics/labels/ari", "Adjusted Rand index, against labels"),
+    ("cluster_metrics/labels/ami", "Adjusted mutual information, against labels"),
+)
+
+running: Path | None = None  # the folder of the sweep that is going on
+outcome: int | None = None  # exit status of the sweep that ended: 1 if one of its jobs did not complete
+
+
 class Comparison(Callback):
-    pass
+    """Hydra calls it before and after a sweep; single runs pass it by."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remember the folder: an interrupted sweep is compared as far as it came."""
+        global running
+        running = Path(str(config.hydra.sweep.dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """All jobs have ended, well or not."""
+        finish()
+
+
+def finish() -> None:
+    """Write and show the comparison of the sweep that is going on, if there is one."""
+    global running, outcome
+    if running is None:
+        return
+    folder, running = running, None
+    rows = compare(folder)
+    outcome = 0 if len(rows) and (rows["status"] == "complete").all() else 1
+    _show(rows, folder)
+
+
+def compare(folder: Path) -> pd.DataFrame:
+    """A row for each job from the records on disk, failed ones included; written to comparison.csv and .html."""
+    from pipeline.report.comparison import render_comparison
+
+    rows = job_rows(folder)
+    rows.to_csv(folder / "comparison.csv", index=False)
+    picture = _draw(rows, folder / "comparison.png")
+    failures = [
+        {"job": row["job"], "overrides": row["overrides"], "reason": row["reason"]}
+        for row in rows.to_dict("records")
+        if row["status"] != "complete"
+    ]
+    heading = f"Sweep {'/'.join(folder.parts[-2:])}"
+    page = render_comparison(rows.drop(columns=["overrides"]), picture, failures, heading)
+    (folder / "comparison.html").write_text(page, encoding="utf-8")
+    return rows
+
+
+def job_rows(folder: Path) -> pd.DataFrame:
+    """job, status, reason, the settings that vary, what it was, how long it took, and its scores."""
+    import pandas as pd
+
+    from pipeline.run_dir import RECORD, load_run
+
+    numbers = sorted(int(f.name) for f in folder.iterdir() if f.name.isdigit() and (f / RECORD).is_file())
+    runs = [load_run(folder / str(number)) for number in numbers]
+    overrides = [dict(word.split("=", 1) for word in _words(run.record)) for run in runs]
+    varied = _varied(overrides)
+    rows = []
+    for number, run, given in zip(numbers, runs, overrides, strict=True):
+        config = run.record.get("config") or {}
+        chosen = {group: (config.get(group) or {}).get("name") for group in ("dataset", "encoder", "projection")}
+        others = [str(given.get(key, "")) for key in varied if key not in ("clustering.k", "encoder")]
+        rows.append(
+            {
+                "job": number,
+                "status": run.record["status"],
+                "reason": run.record.get("reason") or "",
+                **{key: given.get(key, "") for key in varied},
+                **{key: value for key, value in chosen.items() if key not in varied},
+                "k": run.metrics.get("clustering/k", float("nan")),
+                "model": ", ".join([str(chosen["encoder"] or given.get("encoder", "?")), *others]),
+                "images": run.metrics.get("images/read"),
+                "seconds": run.record.get("seconds"),
+                "report": f"{number}/report.html" if (run.folder / "report.html").is_file() else "",
+                "overrides": " ".join(_words(run.record)),
+                **{key: value for key, value in run.metrics.items() if key.startswith(COMPARED)},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _words(record: dict[str, Any]) -> list[str]:
+    return [str(word) for word in (record.get("sweep") or {}).get("overrides", []) if "=" in str(word)]
+
+
+def _varied(overrides: Sequence[dict[str, str]]) -> list[str]:
+    keys = dict.fromkeys(key for given in overrides for key in given)
+    return [key for key in keys if len({given.get(key) for given in overrides}) > 1]
+
+
+def _draw(rows: pd.DataFrame, file: Path) -> Path | None:
+    """Metric against k, a line per model."""
+    from pipeline.metrics.catalog import METRICS
+    from pipeline.plots.sweep import metric_against_k
+
+    drawn = [(key, label) for key, label in DRAWN if key in rows and rows[key].notna().any()]
+    if not drawn:
+        return None
+    done = json.loads(rows[rows["status"] == "complete"].to_json(orient="records"))  # missing values as None
+    metrics = [(key, label, METRICS[key.rsplit("/", 1)[1]].better) for key, label in drawn]
+    metric_against_k(done, metrics).savefig(file, dpi=150)
+    return file
+
+
+def _show(rows: pd.DataFrame, folder: Path) -> None:
+    from pipeline.console import Say, number
+
+    say = Say()
+    keys = [key for key, _ in DRAWN if key in rows]
+    spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n") for key in keys]
+    cells = [
+        [row["model"], row["job"], row["status"], *(f"{row['k']:.0f}" if row["k"] == row["k"] else "-",)]
+        + [number(row[key]) for key in keys]
+        for row in rows.to_dict("records")
+    ]
+    title = "sweep: each score in the space named; compare within one space only"
+    say.table(title, ["model", "job", "status", "k", *spaces], cells)
+    for row in rows.to_dict("records"):
+        if row["status"] != "complete":
+            say.error(f"job {row['job']} ({row['overrides']}): {row['status']}: {row['reason']}")
+    say.place("comparison", folder / "comparison.html")

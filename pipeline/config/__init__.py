@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import schema
-from pipeline.errors import CallError, nearest
+from pipeline.config.messages import explain
+from pipeline.errors import CallError, one_of
 from pipeline.schema import CHOICES, Config
+from pipeline.stages import NAMES
 
 HOME = Path(__file__).resolve().parents[2]  # the folder of run.py
 CONF = HOME / "conf"
@@ -57,8 +60,11 @@ def read(composed: DictConfig) -> Config:
     for group, choices in CHOICES.items():
         if OmegaConf.get_type(composed, group) not in choices.values():
             raise CallError(f"{group}: not one of the choices: {', '.join(known_choices(group))}")
-    config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
-    problems = [*_unknown_keys(config), *_out_of_range(config), *_rules(config)]
+    try:
+        config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise CallError(explain(error)) from error
+    problems = [*_unknown_keys(config), *_out_of_range(config, composed), *_rules(config)]
     if problems:
         raise CallError(*problems)
     _resolve_paths(config)
@@ -75,6 +81,11 @@ def sweep_job() -> SweepJob | None:
         return None
     number = int(hydra.job.num)
     return SweepJob(Path(hydra.sweep.dir) / str(number), number, tuple(hydra.overrides.task))
+
+
+def choices(composed: DictConfig) -> dict[str, Any]:
+    """Which choice each group has, of a config that may be wrong otherwise."""
+    return {group: {"name": OmegaConf.select(composed, f"{group}.name")} for group in CHOICES}
 
 
 def known_choices(group: str) -> list[str]:
@@ -100,7 +111,7 @@ def _unknown_keys(node: Any, prefix: str = "") -> list[str]:
     """Keys added with '+' pass the schema: OmegaConf leaves them on the object as attributes that are no field."""
     fields = [f.name for f in dataclasses.fields(node)]
     problems = [
-        f"{prefix}{name}: no such setting{nearest(name, fields)} ({prefix or 'top level: '}{', '.join(fields)})"
+        f"{prefix}{name}: no such setting{one_of(name, fields)}"
         for name in vars(node)
         if name not in fields
     ]
@@ -110,19 +121,23 @@ def _unknown_keys(node: Any, prefix: str = "") -> list[str]:
     return problems
 
 
-def _out_of_range(config: Config) -> list[str]:
+def _out_of_range(config: Config, composed: DictConfig) -> list[str]:
     problems = []
     for key, value, limits in _leaves(config):
         low, high = limits.get("low"), limits.get("high")
-        if value is None or (low is None and high is None):
+        if value is None or (low is None and high is None) or _from_elsewhere(composed, key):
             continue
         if (low is not None and not value >= low) or (high is not None and not value <= high):
-            if high is None:
-                allowed = f"at least {low}"
-            else:
-                allowed = f"from {low} to {high}"
+            allowed = f"at least {low}" if high is None else f"from {low} to {high}"
             problems.append(f"{key} = {value}: must be {allowed}")
     return problems
+
+
+def _from_elsewhere(composed: DictConfig, key: str) -> bool:
+    """Whether the value is another setting's, as in `${seed}`: what is wrong with it is said there, once."""
+    section, _, name = key.rpartition(".")
+    node = OmegaConf.select(composed, section) if section else composed
+    return bool(OmegaConf.is_interpolation(node, name))
 
 
 def _rules(config: Config) -> list[str]:
@@ -133,6 +148,7 @@ def _rules(config: Config) -> list[str]:
             problems.append(f"{key} = [{', '.join(str(schema.plain(v)) for v in value)}]: names something twice")
     if not config.stages:
         problems.append("stages = []: name at least one stage")
+    problems += [f"stages: no stage '{name}'{one_of(name, NAMES)}" for name in config.stages if name not in NAMES]
     if isinstance(config.dataset, schema.FoldersDataset):
         problems += _folder_rules(config.dataset)
     return problems

@@ -9,7 +9,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationKeyError, ValidationError
 
 from pipeline import schema
-from pipeline.errors import nearest
+from pipeline.errors import one_of
 from pipeline.schema import CHOICES, Config
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
@@ -43,7 +43,7 @@ def explain(error: BaseException) -> str:
 def _missing_choice(missing: str, options: list[str]) -> str:
     group, _, choice = missing.rpartition("/")
     known = [name for name in options if not name.startswith("_")]
-    return f"{group}={choice}: no such choice{nearest(choice, known)} {group} can be: {', '.join(known)}"
+    return f"{group}={choice}: no such choice{one_of(choice, known)}"
 
 
 def _unknown_key(key: str) -> str:
@@ -52,19 +52,19 @@ def _unknown_key(key: str) -> str:
         return _not_of_this_choice(section, name)
     holders: dict[str, type] = {"": Config, **_sections()}
     if section not in holders:
-        known = [*holders, *CHOICES]
-        return f"{key}: no such setting{nearest(section, known)}"
+        return f"{key}: no such section '{section}'{one_of(section, [*CHOICES, *filter(None, holders)])}"
     known = [f.name for f in dataclasses.fields(holders[section])]
-    return f"{key}: no such setting{nearest(name, known)} Known{' in ' + section if section else ''}: {', '.join(known)}"
+    return f"{key}: no such setting{one_of(name, known)}"
 
 
 def _not_of_this_choice(group: str, name: str) -> str:
     fields = {choice: _settings_of(cls) for choice, cls in CHOICES[group].items()}
     having = [f"{group}={choice}" for choice, known in fields.items() if name in known]
     if having:
-        return f"{group}.{name}: the chosen {group} has no such setting; {' and '.join(having)} {'has' if len(having) == 1 else 'have'} it"
+        verb = "has" if len(having) == 1 else "have"
+        return f"{group}.{name}: the chosen {group} has no such setting; {' and '.join(having)} {verb} it"
     every = sorted({known for some in fields.values() for known in some})
-    return f"{group}.{name}: no such setting{nearest(name, every)} {group} has: {', '.join(every)}"
+    return f"{group}.{name}: no such setting{one_of(name, every)}"
 
 
 def _settings_of(cls: type) -> list[str]:
@@ -90,7 +90,7 @@ def _wrong_value(key: str, said: str) -> str:
             return f"{key} = {value}: must be {words}"
     if listed := re.findall(r"expected one of \[(.*)\]", said):
         known = listed[0].split(", ")
-        return f"{key} = {value}: must be one of {', '.join(known)}{nearest(value, known)}"
+        return f"{key} = {value}: not allowed{one_of(value, known)}"
     if "is not a ListConfig" in said:
         return f"{key}: must be a list, as in '{key}=[a,b]'"
     if "is not a subclass" in said:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from pipeline.errors import CallError
+
+if TYPE_CHECKING:
+    import pandas as pd  # imported where a table is made: a wrong path is answered without it
 
 COLUMNS = ("id", "path", "label", "caption", "group", "split", "problem")
 
@@ -32,6 +34,8 @@ class Found:
 
 def candidates(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """The table of rows that give at least id and path. Raises CallError where two rows have one id."""
+    import pandas as pd
+
     table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(object)
     table = table.where(table.notna(), None)
     table["problem"] = table["problem"].fillna("")

@@ -160,11 +160,14 @@ def _check_umap(n: int, n_components: int, n_neighbors: int, min_dist: float) ->
 
 def _import_umap() -> Any:
     """umap-learn, with its compiled functions kept on disk, so that the next process starts warm."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=ImportWarning)  # its optional parts
-        import umap
-        from umap import layouts, umap_
-
+    try:
+        umap, umap_, layouts = _umap_modules()
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        # umap-learn itself wants a folder for compiled functions, and no usual one can be written to.
+        _compile_into_temporary_folder()
+        umap, umap_, layouts = _umap_modules()
     slow = (
         umap_.smooth_knn_dist,
         umap_.compute_membership_strengths,
@@ -174,6 +177,29 @@ def _import_umap() -> Any:
     for function in slow:
         _keep_on_disk(function)
     return umap
+
+
+def _umap_modules() -> tuple[Any, Any, Any]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=ImportWarning)  # its optional parts
+        import umap
+        from umap import layouts, umap_
+    return umap, umap_, layouts
+
+
+def _compile_into_temporary_folder() -> None:
+    import atexit
+    import shutil
+    import tempfile
+
+    import numba
+
+    folder = tempfile.mkdtemp(prefix="clipscope-numba-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    numba.config.CACHE_DIR = folder
+    _LOG.warning(
+        "UMAP: no folder for compiled functions can be written (set NUMBA_CACHE_DIR): a slow start each time"
+    )
 
 
 def _keep_on_disk(function: Any) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.plots.style import FAINT, INK, MUTED, WIDTH, shorten, styled, wrap
+from pipeline.plots.style import FAINT, INK, MUTED, WIDTH, sentence, shorten, styled, wrap
 
 _SIZE = 6.5  # font size of titles, points
 _LINE = _SIZE * 1.25 / 72  # height of a title's line, inches
@@ -161,7 +161,7 @@ def cluster_grid(
         blocks.append(_rows(cells[:9], 3, side))
     height = top + max(max(sum(row[2] for row in block) for block in blocks), 0.3) + _MARGIN
     figure, axes = _canvas(height)
-    heading = shorten(heading, (WIDTH - 2 * _MARGIN) * 72 / 1.15, 10)
+    heading = shorten(sentence(heading), (WIDTH - 2 * _MARGIN) * 72 / 1.15, 10)
     axes.text(_MARGIN, 0.06, heading, ha="left", va="top", fontsize=10, fontweight="bold")
     lefts = (_MARGIN, _MARGIN + 3 * side + 2 * _GAP + space)
     for block, left, name in zip(blocks, lefts, ("nearest to the centre", "random members"), strict=True):

@@ -76,7 +76,7 @@ def _window(points: np.ndarray) -> tuple[tuple[float, float], tuple[float, float
 
 
 def _point_size(count: int) -> float:
-    return float(np.clip(260 / np.sqrt(count), 0.5, 26))  # points^2: dense at 200,000, visible at 50
+    return float(np.clip(330 / np.sqrt(count), 0.6, 26))  # points^2: dense at 200,000, visible at 50
 
 
 def _opacity(count: int) -> float:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.plots.distances import name_axes, write_cells
-from pipeline.plots.style import FAINT, INK, MUTED, WIDTH, group_style, nothing_to_draw, printable, styled
+from pipeline.plots.style import FAINT, INK, MUTED, WIDTH, group_style, nothing_to_draw, sentence, styled
 
 
 @styled
@@ -82,7 +82,7 @@ def silhouette_blades(samples: np.ndarray, clusters: np.ndarray, title: str) -> 
     ids, sizes = np.unique(clusters, return_counts=True)
     figure = Figure(figsize=(4.6, float(np.clip(0.26 * len(ids) + 1.2, 2.2, 8.0))))
     axes = figure.subplots()
-    axes.set_title(printable(title))
+    axes.set_title(sentence(title))
     if len(samples) == 0:
         nothing_to_draw(axes, "silhouettes are not defined here")
         return figure

@@ -159,6 +159,12 @@ def halo(width: float = 2.0) -> list[AbstractPathEffect]:
     return [withStroke(linewidth=width, foreground="white")]
 
 
+def sentence(text: object) -> str:
+    """`text`, printable, with a capital at its beginning: how titles are written."""
+    line = printable(text)
+    return line[:1].upper() + line[1:]
+
+
 def title(axes: Axes, heading: str, subtitle: str) -> None:
     """Head a picture: what it shows, and under it, quieter, in which space."""
     axes.set_title(printable(heading), pad=17)

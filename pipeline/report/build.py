@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.metrics.catalog import METRICS
 from pipeline.report.methods import methods_paragraph, protocol_lines, stages_done
 from pipeline.report.privacy import Privacy, privacy_of
-from pipeline.report.words import NONE, counted, duration, flatten, is_missing, look_up, number, score
+from pipeline.report.words import NONE, counted, duration, flatten, is_missing, look_up, moment, number, score
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -186,6 +186,7 @@ def direction(better: str | None) -> str:
 
 def _order(name: str) -> tuple[int, str]:
     names = list(METRICS)
+    name = "silhouette" if name == "silhouette_euclidean" else name  # both spaces have it: it stands first
     return (names.index(name) if name in METRICS else len(names), name)
 
 
@@ -520,9 +521,9 @@ def render(run: RunFolder) -> str:
         .get_template("report.html.j2")
         .render(
             title=title,
-            name=run.name,
+            name=privacy.run_name(run.name),
             status=str(run.record.get("status")),
-            started=str(run.record.get("started") or ""),
+            started=moment(run.record.get("started") or ""),
             took=duration(run.record.get("seconds")) if run.record.get("seconds") is not None else "",
             banner=_banner(run.record, privacy),
             sections=_sections(run, privacy),

@@ -72,7 +72,7 @@ def _k(record: Record, k: float | None) -> str:
     if k is None:
         return "k = the number of classes"
     reason = "the number of classes" if k == classes else "by default"
-    return f"k = {number(k)} ({reason})"
+    return f"k = {number(k)}, {reason}"
 
 
 # --- lines of the report, a function per stage or choice ---------------------------------------------------
@@ -217,7 +217,7 @@ def _embedding_sentence(record: Record, cite: Citations) -> str:
     encoder = record.get("encoder") or {}
     sentence = str(encoder.get("preprocessing") or "").strip().rstrip(".")
     scaled = "scaled" if encoder.get("normalized") else "not scaled"
-    how = f" ({sentence})" if sentence else ""
+    how = f": {sentence}" if sentence else ""
     return (
         f"Each image was represented by a vector of {number(encoder.get('dimension'))} values, "
         f"{encoder.get('model')}{how}; vectors were {scaled} to unit length."

@@ -67,6 +67,11 @@ class Privacy:
             return self.text(text)
         return f"{key}={HIDDEN}" if sign and value and not _has_slash(key) else HIDDEN
 
+    def run_name(self, name: str) -> str:
+        """A run's name, which may be the names of folders where it was copied away."""
+        dated = re.fullmatch(r"[\d/_-]+", name) is not None
+        return name if dated or "path" not in self.hide else HIDDEN
+
     def setting(self, key: str, value: Any) -> str:
         """A config value as text, hidden where its key holds paths."""
         hide = "path" in self.hide and _is_secret(key) and value not in (None, [], "")
@@ -104,7 +109,8 @@ def _paths_of(record: Mapping[str, Any]) -> list[str]:
     settings = look_up(record, "config.dataset", {})
     pairs = [str(item) for item in settings.get("pairs") or []]
     paths = look_up(record, "config.paths", {})
-    return [str(settings.get("root") or ""), *pairs[1::2], *map(str, paths.values())]
+    ours = [str(path) for path in paths.values() if _has_slash(str(path))]  # 'data' alone is only a word
+    return [str(settings.get("root") or ""), *pairs[1::2], *ours]
 
 
 def privacy_of(run: Any) -> Privacy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 NONE = "–"  # what stands where there is no value
@@ -61,6 +62,19 @@ def duration(seconds: Any) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def moment(text: Any) -> str:
+    """A time in ISO 8601, to the minute; anything else as it is.
+
+    >>> moment("2026-11-21T02:46:44.431+00:00"), moment("2026-11-21T02:46:44Z"), moment("yesterday")
+    ('2026-11-21 02:46 UTC', '2026-11-21 02:46 UTC', 'yesterday')
+    """
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        return str(text)
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if time.tzinfo else str(text)
 
 
 def counted(count: Any, one: str, many: str | None = None) -> str:

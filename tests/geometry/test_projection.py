@@ -75,7 +75,7 @@ def test_umap_of_very_few_rows(n_components: int) -> None:
 @pytest.mark.parametrize("groups", [3, 14])
 @pytest.mark.parametrize("size", [6, 11])
 def test_umap_of_a_graph_that_falls_apart(groups: int, size: int) -> None:
-    """Groups too far apart to be neighbours: many, or small against 5 dimensions, where its own start fails."""
+    """Groups too far apart to be neighbours, also more of them than twice the dimensions."""
     rng = np.random.default_rng(0)
     vectors = np.repeat(rng.normal(size=(groups, 8)) * 1000, size, axis=0) + rng.normal(
         size=(groups * size, 8)
@@ -84,6 +84,26 @@ def test_umap_of_a_graph_that_falls_apart(groups: int, size: int) -> None:
     assert np.isfinite(found).all()
     labels = np.repeat(np.arange(groups), size)
     assert silhouette(silhouette_samples(found, labels, ["euclidean"])["euclidean"]) > 0.3
+
+
+@pytest.mark.parametrize("outcome", ["an error", "no numbers"])
+def test_umap_starts_from_principal_components_where_the_spectrum_fails(
+    outcome: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from umap import umap_
+
+    def broken(data: np.ndarray, graph: Any, dim: int, *_: Any, **__: Any) -> np.ndarray:
+        if outcome == "an error":
+            raise ValueError("zero-size array to reduction operation\nsecond line")
+        return np.full((graph.shape[0], dim), np.nan)
+
+    monkeypatch.setattr(umap_, "spectral_layout", broken)
+    vectors, labels = _blobs()
+    with caplog.at_level(logging.WARNING):
+        found = umap_projection(vectors, n_components=8)  # more than the vectors have
+    assert silhouette(silhouette_samples(found, labels, ["euclidean"])["euclidean"]) > 0.5
+    assert "the spectral start failed" in caplog.text
+    assert "second line" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["all equal", "many duplicates"])

@@ -19,12 +19,16 @@ def _spaces(n: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_five_points_by_hand() -> None:
-    # On a line 0, 1, 3, 6, 10; in the projection 0 moves to 11. With k = 1, n = 5, 2 / (n k (2n - 3k - 1)) = 1/15.
+    # On a line 0, 1, 3, 6, 10; in the projection 0 moves to 11. With k = 1 and n = 5,
+    # 2 / (n k (2n - 3k - 1)) = 1/15.
     embeddings = np.array([[0.0], [1.0], [3.0], [6.0], [10.0]])
     projection = np.array([[11.0], [1.0], [3.0], [6.0], [10.0]])
-    # Nearest in the embedding:  0->1, 1->0, 2->1, 3->2, 4->3; in the projection: 0->4, 1->2, 2->1, 3->2, 4->0.
-    # Ranks in the embedding of the projection's: 0->4 is 4th, 1->2 2nd, 2->1 1st, 3->2 1st, 4->0 4th: excess 3+1+3.
-    # Ranks in the projection of the embedding's: 0->1 4th, 1->0 4th, 2->1 1st, 3->2 1st, 4->3 2nd: excess 3+3+1.
+    # Nearest in the embedding:  0->1, 1->0, 2->1, 3->2, 4->3.
+    # Nearest in the projection: 0->4, 1->2, 2->1, 3->2, 4->0.
+    # Ranks in the embedding of the projection's:
+    # 0->4 is 4th, 1->2 2nd, 2->1 1st, 3->2 1st, 4->0 4th: excess 3 + 1 + 3.
+    # Ranks in the projection of the embedding's:
+    # 0->1 is 4th, 1->0 4th, 2->1 1st, 3->2 1st, 4->3 2nd: excess 3 + 3 + 1.
     found = projection_quality(embeddings, projection, neighbours=1)
     assert found["trustworthiness"] == pytest.approx(1 - 7 / 15)
     assert found["continuity"] == pytest.approx(1 - 7 / 15)

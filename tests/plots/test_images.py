@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from drawing import NASTY, png, texts
-
 from pipeline.plots.images import cluster_grid, image_sheet
+from tests.plots.drawing import NASTY, png, texts
 
 DIGIT = np.zeros((8, 8, 3), dtype=np.uint8)
 PHOTO = np.zeros((120, 200, 3), dtype=np.uint8)
@@ -44,7 +39,7 @@ def test_nothing_to_show() -> None:
 
 
 def test_titles_and_images_must_match() -> None:
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         image_sheet([DIGIT], [])
 
 
@@ -61,8 +56,8 @@ def test_grid_without_random_members_does_not_name_them() -> None:
 
 
 def test_captions_take_three_lines_with_the_label_and_end_in_an_ellipsis() -> None:
-    written = texts(cluster_grid([DIGIT], ["CT\n" + "a long caption " * 20], [], [], "x"))
-    lines = [line for line in written if line not in {"x", "nearest to the centre"}]
+    written = texts(cluster_grid([DIGIT], ["CT\n" + "a long caption " * 20], [], [], "X"))
+    lines = [line for line in written if line not in {"X", "nearest to the centre"}]
     assert len(lines) == 3
     assert lines[0] == "CT"
     assert lines[-1].endswith("…")

@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
-sys.path.insert(0, str(Path(__file__).parent))
-from drawing import NASTY, png, texts
-
 from pipeline.plots.maps import cluster_and_label_map
 from pipeline.plots.style import NOISE
+from tests.plots.drawing import NASTY, png, texts
 
 
 def blobs(groups: int, each: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +86,9 @@ def test_points_shrink_with_their_number_and_are_rasterised() -> None:
     sizes = []
     for count in (50, 2_000, 50_000):
         points = np.random.default_rng(0).normal(size=(count, 2))
-        scatter = cluster_and_label_map(points, np.zeros(count, dtype=np.int64), None, "s").axes[0].collections[0]
+        scatter = (
+            cluster_and_label_map(points, np.zeros(count, dtype=np.int64), None, "s").axes[0].collections[0]
+        )
         sizes.append(scatter.get_sizes()[0])
         assert scatter.get_rasterized()
     assert sizes == sorted(sizes, reverse=True)

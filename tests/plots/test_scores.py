@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from drawing import NASTY, png, texts
-
 from pipeline.plots.scores import label_table, silhouette_blades
+from tests.plots.drawing import NASTY, png, texts
 
 
 def test_label_table_colours_shares_of_the_row_and_writes_counts() -> None:
@@ -42,7 +39,9 @@ def test_blades_are_sorted_and_the_mean_is_marked() -> None:
 
 
 def test_undefined_silhouettes_say_so() -> None:
-    assert "silhouettes are not defined here" in texts(silhouette_blades(np.full(3, np.nan), np.zeros(3), "s"))
+    assert "silhouettes are not defined here" in texts(
+        silhouette_blades(np.full(3, np.nan), np.zeros(3), "s")
+    )
     assert png(silhouette_blades(np.array([]), np.array([]), "s"))
 
 
@@ -52,4 +51,4 @@ def test_names_of_many_clusters_do_not_touch() -> None:
     png(figure)
     boxes = [tick.get_window_extent() for tick in figure.axes[0].get_yticklabels()]
     assert 10 < len(boxes) < 300
-    assert all(not one.overlaps(other) for one, other in zip(boxes, boxes[1:], strict=False))
+    assert all(not one.overlaps(other) for one, other in pairwise(boxes))

@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-from drawing import NASTY, png, texts
-
 from pipeline.plots.sweep import metric_against_k
+from tests.plots.drawing import NASTY, png, texts
 
 METRICS = [("a", "Silhouette (projection)", "higher"), ("b", "Davies-Bouldin (embedding)", "lower")]
 

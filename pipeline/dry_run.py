@@ -1,0 +1,61 @@
+"""`dry_run=true`: what a run would do, what is cached, how long it may take and how much disk it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache import ContentHashes, Store
+from pipeline.console import Say
+from pipeline.keys import Keys, settings_of
+from pipeline.schema import CacheUse
+from pipeline.stage import Workspace
+
+
+def show(job: Any, say: Say) -> None:
+    """Print the plan of a prepared job (pipeline.runner.Job). Nothing is written but the content hashes."""
+    config, found = job.config, job.found
+    use = config.cache is CacheUse.use
+    store = Store(Path(config.paths.cache))
+    rows, made = _rows(job, store, use, say)
+    classes = f", {len(found.classes)} classes" if found.classes else ", no labels"
+    say.table(f"plan: {config.dataset.name}, {len(found.table):,} images{classes}", ["stage", "cache", "time"], rows)
+    for name, reason in job.plan.left_out:
+        say.warning(f"left out {name}: {reason}")
+    for ending, count in found.ignored.items():
+        say.note(f"{count} files are no images by their name: {ending}")
+    encoder = made["encoder"].load() if "encoder" in made else None
+    if encoder:
+        width = {"uint8": 1}.get(encoder.dtype, 4) * encoder.dimension
+        say.place("disk for the embeddings", f"about {len(found.table) * width / 2**20:,.1f} MB, unless cached")
+    say.place("nothing was run; the run would write below", config.paths.outputs)
+
+
+def _rows(job: Any, store: Store, use: bool, say: Say) -> tuple[list[list[str]], dict[str, Any]]:
+    keys, made = Keys(job.config), {"found": job.found}
+    hashes = ContentHashes(store.root if use else None)
+    rows = []
+    for stage in job.plan.stages:
+        if stage.fingerprints:
+            with say.progress(stage.name) as progress:
+                workspace = Workspace(store.root, progress, content_hashes=lambda p, show=progress: hashes.of(p, show))
+                made |= stage.run(settings_of(stage, job.config), workspace, **{n: made[n] for n in stage.needs})
+            keys.found(stage.fingerprints(made))
+            rows.append([stage.name, "always run", ""])
+            continue
+        key = keys.of(stage)
+        hit = use and key is not None and store.find(stage.name, key) is not None
+        cache = "hit" if hit else "off: no seed" if key is None else "miss" if use else "off"
+        rows.append([stage.name, cache, "" if hit else _time(store, stage.name, len(job.found.table))])
+    return rows, made
+
+
+def _time(store: Store, stage: str, images: int) -> str:
+    """From what the stage cost last time, in proportion to the images; pictures included."""
+    seconds = 0.0
+    for name in (stage, f"{stage}.pictures"):
+        last = store.latest(name)
+        if last:
+            scale = images / max(1, last["images"]) if name == stage else 1.0
+            seconds += last["seconds"] * max(scale, 0.1)
+    return f"about {seconds:,.1f} s" if seconds else "not known yet"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from pipeline.report.methods import methods_paragraph, protocol_lines
+from tests.report.fake_run import record
+
+
+def without(*stages: str, **changes: Any) -> dict[str, Any]:
+    made = record(**changes)
+    for stage in made["stages"]:
+        if stage["name"] in stages:
+            stage["status"] = "failed"
+    return made
+
+
+def test_the_default_run_in_words() -> None:
+    text, references = methods_paragraph(record(), 10)
+    assert "UMAP [2] (n_neighbors = 15, min_dist = 0.1, Euclidean metric, seed 0)" in text
+    assert "k = 10, best of 10 initialisations, seed 0" in text
+    assert references[0].startswith("Alpaydin")
+    assert any(reference.startswith("Rousseeuw") for reference in references)
+    assert any(reference.startswith("Hubert") for reference in references)
+
+
+def test_every_reference_is_cited_in_order_and_none_is_missing() -> None:
+    text, references = methods_paragraph(record(), 10)
+    cited = [int(number) for group in re.findall(r"\[([\d, ]+)\]", text) for number in group.split(",")]
+    assert list(dict.fromkeys(cited)) == list(range(1, len(references) + 1))
+    assert len(set(references)) == len(references)
+
+
+def test_only_what_was_done_is_described_and_cited() -> None:
+    text, references = methods_paragraph(without("projection", "clustering", "cluster_metrics"))
+    assert "UMAP" not in text and "k-means" not in text and "silhouette" not in text
+    assert not any("McInnes" in reference for reference in references)
+    assert methods_paragraph({}) == ("", [])
+    assert protocol_lines({}) == []
+
+
+@pytest.mark.parametrize(
+    ("projection", "said", "not_said"),
+    [
+        ({"name": "pca", "n_components": 7}, "first 7 principal components", "UMAP"),
+        ({"name": "none"}, "The embeddings were clustered", "in the projection"),
+        ({"name": "umap", "n_components": 2, "seed": None}, "unseeded", "seed None"),
+        ({"name": "phate"}, "projected with phate", "UMAP"),
+    ],
+)
+def test_choices(projection: dict[str, Any], said: str, not_said: str) -> None:
+    made = record()
+    made["config"]["projection"] = projection
+    text, _ = methods_paragraph(made, 10)
+    assert said in text and not_said not in text
+    assert protocol_lines(made, 10)
+
+
+def test_where_k_comes_from() -> None:
+    made = record()
+    made["config"]["clustering"]["k"] = None
+    assert "k = 10, the number of classes" in methods_paragraph(made, 10)[0]
+    assert "k = 8, by default" in methods_paragraph(made, 8)[0]
+
+
+def test_labels_and_samples_are_mentioned_only_where_there_are_some() -> None:
+    made = record(images={"listed": 50, "read": 49, "skipped": 1, "classes": None, "labelled": False})
+    made["config"]["dataset"] |= {"limit": 50, "sample_seed": 3, "name": "folders"}
+    text, _ = methods_paragraph(made, 4)
+    assert "Rand" not in text and "1 unreadable image" in text and "Alpaydin" not in text
+    assert any("at most 50 images, stratified by label, seed 3" in line for line in protocol_lines(made))
