@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 HOME = Path(__file__).resolve().parent
 statuses: list[int] = []  # one a job; a sweep has several, and the worst is the program's
@@ -44,7 +46,7 @@ def _run() -> int:
     return max(statuses, default=0) if sweep.outcome is None else sweep.outcome
 
 
-def _job(composed: object) -> None:
+def _job(composed: Any) -> None:
     """One run, or one of a sweep: nothing that goes wrong in it stops the others."""
     from pipeline import config
     from pipeline.errors import CallError
@@ -67,7 +69,7 @@ def _job(composed: object) -> None:
     statuses.append(run(checked, command, sweep))
 
 
-def _refuse(problems: object) -> int:
+def _refuse(problems: Iterable[str]) -> int:
     for problem in problems:
         sys.stderr.write(f"error: {problem}\n")
     return 2

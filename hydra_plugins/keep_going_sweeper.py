@@ -56,7 +56,6 @@ class KeepGoingSweeper(BasicSweeper):
             return False
         return True
 
-
     def _names(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The choices of a job that has no config: as swept, else as all jobs have them."""
         given = dict(word.split("=", 1) for word in overrides if "=" in word)

@@ -195,7 +195,9 @@ def _assemble(shards: Path, count: int, handle: EncoderHandle, target: Path) -> 
     unreadable = [(int(row), str(why), str(detail)) for r in records for row, why, detail in r["unreadable"]]
     first = np.load(shards / "00000.npy", mmap_mode="r") if count else np.empty((0, 0), np.float32)
     if n == 0:
-        return Embedded(np.empty((0, first.shape[1]), first.dtype), np.empty(0, np.int64), np.empty((0, 2), np.int64), unreadable)
+        return Embedded(
+            np.empty((0, first.shape[1]), first.dtype), np.empty(0, np.int64), np.empty((0, 2), np.int64), unreadable
+        )
     whole = np.lib.format.open_memmap(target, "w+", first.dtype, (n, first.shape[1]))
     at = 0
     for i in range(count):

@@ -189,6 +189,6 @@ def _looks_like(data: bytes) -> str:
 class _quiet(warnings.catch_warnings):  # noqa: N801 - used like a function
     """Without Pillow's warnings on odd files: what matters of them is a reason of ours."""
 
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")

@@ -170,7 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import sys
 
     home = Path(__file__).resolve().parents[1]
-    parser = argparse.ArgumentParser(prog="python -m pipeline.cache", description="What the cache holds, and less of it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.cache", description="What the cache holds, and less of it."
+    )
     parser.add_argument("--cache", type=Path, default=home / ".cache", help="its folder (paths.cache)")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="entries with size, age and what made them")

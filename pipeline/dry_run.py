@@ -9,7 +9,7 @@ from pipeline.cache import ContentHashes, Store
 from pipeline.console import Say
 from pipeline.keys import Keys, settings_of
 from pipeline.schema import CacheUse
-from pipeline.stage import Workspace
+from pipeline.stage import Stage, Workspace
 
 
 def show(job: Any, say: Say) -> None:
@@ -37,9 +37,7 @@ def _rows(job: Any, store: Store, use: bool, say: Say) -> tuple[list[list[str]],
     rows = []
     for stage in job.plan.stages:
         if stage.fingerprints:
-            with say.progress(stage.name) as progress:
-                workspace = Workspace(store.root, progress, content_hashes=lambda p, show=progress: hashes.of(p, show))
-                made |= stage.run(settings_of(stage, job.config), workspace, **{n: made[n] for n in stage.needs})
+            made |= _look(stage, job.config, made, hashes, say)
             keys.found(stage.fingerprints(made))
             rows.append([stage.name, "always run", ""])
             continue
@@ -48,6 +46,13 @@ def _rows(job: Any, store: Store, use: bool, say: Say) -> tuple[list[list[str]],
         cache = "hit" if hit else "off: no seed" if key is None else "miss" if use else "off"
         rows.append([stage.name, cache, "" if hit else _time(store, stage.name, len(job.found.table))])
     return rows, made
+
+
+def _look(stage: Stage, config: Any, made: dict[str, Any], hashes: ContentHashes, say: Say) -> dict[str, Any]:
+    """A stage that looks at the world runs here too: the others' keys start from what it finds."""
+    with say.progress(stage.name) as progress:
+        workspace = Workspace(Path(), progress, content_hashes=lambda paths: hashes.of(paths, progress))
+        return stage.run(settings_of(stage, config), workspace, **{need: made[need] for need in stage.needs})
 
 
 def _time(store: Store, stage: str, images: int) -> str:

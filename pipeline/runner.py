@@ -19,7 +19,7 @@ from typing import Any
 from pipeline import record as facts_of
 from pipeline.cache import ContentHashes, Entry, Store
 from pipeline.console import Say
-from pipeline.errors import CallError, RunError, UserError
+from pipeline.errors import CallError, UserError
 from pipeline.keys import Keys, captions_shown, settings_of
 from pipeline.plan import Plan, plan
 from pipeline.run_dir import ARTIFACTS, LOG, METRICS, POINTS, RECORD, REPORT, Run, link, write_json
@@ -186,7 +186,8 @@ class Going:
         with self.say.progress(stage.name) as progress:
             if stage.fingerprints:
                 self._look(stage, progress)
-                made = {"warnings": [], "metrics": self._numbers(stage), "seconds": time.monotonic() - start}
+                made: dict[str, Any] = {"warnings": [], "metrics": self._numbers(stage)}
+                made["seconds"] = time.monotonic() - start
             else:
                 made = self._kept(stage, entry, progress)
         entry["seconds"] = round(time.monotonic() - start, 3)
@@ -239,9 +240,7 @@ class Going:
         self._bring(kept)
         return kept.made
 
-    def _make(
-        self, stage: Stage, store: Store, partial: Path, key: str, progress: Callable[[int, int], None]
-    ) -> Entry:
+    def _make(self, stage: Stage, store: Store, partial: Path, key: str, progress: Callable[[int, int], None]) -> Entry:
         start = time.monotonic()
         shutil.rmtree(partial / "files")
         (partial / "files").mkdir()
@@ -372,7 +371,7 @@ class Going:
 
     def _first_record(self, command: str) -> dict[str, Any]:
         found = self.job.found
-        stages = [
+        stages: list[dict[str, Any]] = [
             {"name": s.name, "status": "not reached", "cache": "off", "seconds": None, "warnings": []}
             for s in self.job.plan.stages
         ]

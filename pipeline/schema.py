@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, List, Optional  # noqa: UP035 - OmegaConf wants List and Optional
+from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's own mark for 'a value must be given'
 
@@ -53,7 +53,7 @@ class DatasetSettings:
 
     name: str = MISSING
     source: str = MISSING  # key in pipeline.datasets.SOURCES
-    limit: Optional[int] = setting(low=1)
+    limit: int | None = setting(low=1)
     sample_seed: int = setting(low=0, high=2**32 - 1)
     max_unreadable: float = setting(low=0, high=1)
     pixel_size: int = setting(low=1, high=4096)
@@ -66,10 +66,10 @@ class DigitsDataset(DatasetSettings):
 
 @dataclass
 class FoldersDataset(DatasetSettings):
-    root: Optional[str] = setting(path=True)
-    pairs: List[str] = MISSING
+    root: str | None = setting(path=True)
+    pairs: list[str] = MISSING
     recursive: bool = MISSING
-    group: Optional[str] = MISSING
+    group: str | None = MISSING
 
 
 @dataclass
@@ -101,7 +101,7 @@ class UmapProjection(ProjectionSettings):
     n_components: int = setting(low=1, high=1000)
     n_neighbors: int = setting(low=2, high=1000)
     min_dist: float = setting(low=0, high=1)
-    seed: Optional[int] = setting(low=0, high=2**32 - 1)
+    seed: int | None = setting(low=0, high=2**32 - 1)
 
 
 @dataclass
@@ -123,7 +123,7 @@ class ClusteringSettings:
 
 @dataclass
 class KmeansClustering(ClusteringSettings):
-    k: Optional[int] = setting(low=2)
+    k: int | None = setting(low=2)
     n_init: int = setting(low=1, high=1000)
     seed: int = setting(low=0, high=2**32 - 1)
 
@@ -131,7 +131,7 @@ class KmeansClustering(ClusteringSettings):
 @dataclass
 class AnalysisSettings:
     name: str = MISSING
-    stages: List[str] = MISSING
+    stages: list[str] = MISSING
     strict: bool = MISSING
 
 
@@ -145,19 +145,19 @@ class PathSettings:
 
 @dataclass
 class EmbeddingSettings:
-    workers: Optional[int] = setting(low=0, high=256)
+    workers: int | None = setting(low=0, high=256)
     timeout: float = setting(low=0.1)
 
 
 @dataclass
 class PlotSettings:
-    formats: List[PictureFormat] = MISSING
+    formats: list[PictureFormat] = MISSING
     dpi: int = setting(low=30, high=1200)
 
 
 @dataclass
 class ReportSettings:
-    hide: List[Hidden] = MISSING
+    hide: list[Hidden] = MISSING
 
 
 @dataclass
@@ -169,7 +169,7 @@ class Config:
     projection: Any = MISSING
     clustering: Any = MISSING
     analysis: AnalysisSettings = MISSING
-    stages: List[str] = MISSING
+    stages: list[str] = MISSING
     seed: int = setting(low=0, high=2**32 - 1)
     cache: CacheUse = MISSING
     dry_run: bool = MISSING

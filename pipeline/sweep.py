@@ -1,4 +1,4 @@
-"""A sweep's folder in, its comparison out: comparison.csv, comparison.html and a picture. Reads records, computes nothing."""
+"""A sweep's folder in, its comparison out: a table, a page and a picture. Reads records, computes nothing."""
 
 from __future__ import annotations
 
@@ -72,9 +72,25 @@ def compare(folder: Path) -> pd.DataFrame:
         if row["status"] != "complete"
     ]
     heading = f"Sweep {'/'.join(folder.parts[-2:])}"
-    page = render_comparison(rows.drop(columns=["overrides"]), picture, failures, heading)
+    same = [
+        name
+        for name in ("dataset", "encoder", "projection", "images")
+        if name in rows and rows[name].nunique(dropna=False) < 2
+    ]
+    shown = rows.drop(columns=["overrides", "images", *same], errors="ignore")
+    page = render_comparison(shown, picture, failures, heading, _hidden(folder))
     (folder / "comparison.html").write_text(page, encoding="utf-8")
     return rows
+
+
+def _hidden(folder: Path) -> list[str]:
+    """What any of the jobs wants hidden."""
+    from pipeline.run_dir import load_run
+
+    records = [load_run(file.parent).record for file in sorted(folder.glob("*/run.json"))]
+    return sorted(
+        {name for record in records for name in (record.get("config") or {}).get("report", {}).get("hide", [])}
+    )
 
 
 def job_rows(folder: Path) -> pd.DataFrame:

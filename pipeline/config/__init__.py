@@ -110,11 +110,7 @@ def _leaves(node: Any, prefix: str = "") -> list[tuple[str, Any, dict[str, Any]]
 def _unknown_keys(node: Any, prefix: str = "") -> list[str]:
     """Keys added with '+' pass the schema: OmegaConf leaves them on the object as attributes that are no field."""
     fields = [f.name for f in dataclasses.fields(node)]
-    problems = [
-        f"{prefix}{name}: no such setting{one_of(name, fields)}"
-        for name in vars(node)
-        if name not in fields
-    ]
+    problems = [f"{prefix}{name}: no such setting{one_of(name, fields)}" for name in vars(node) if name not in fields]
     for name in fields:
         if dataclasses.is_dataclass(value := getattr(node, name)):
             problems += _unknown_keys(value, f"{prefix}{name}.")

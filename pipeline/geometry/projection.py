@@ -153,9 +153,7 @@ def _check_umap(n: int, n_components: int, n_neighbors: int, min_dist: float) ->
     if not 0 <= min_dist <= 1:
         raise ValueError(f"min_dist must lie between 0 and 1, got {min_dist}")
     if n < n_components + 2:
-        raise ValueError(
-            f"UMAP to {n_components} dimensions needs at least {n_components + 2} images, got {n}"
-        )
+        raise ValueError(f"UMAP to {n_components} dimensions needs at least {n_components + 2} images, got {n}")
 
 
 def _import_umap() -> Any:
@@ -197,9 +195,7 @@ def _compile_into_temporary_folder() -> None:
     folder = tempfile.mkdtemp(prefix="clipscope-numba-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     numba.config.CACHE_DIR = folder
-    _LOG.warning(
-        "UMAP: no folder for compiled functions can be written (set NUMBA_CACHE_DIR): a slow start each time"
-    )
+    _LOG.warning("UMAP: no folder for compiled functions can be written (set NUMBA_CACHE_DIR): a slow start each time")
 
 
 def _keep_on_disk(function: Any) -> None:
@@ -224,9 +220,7 @@ def _quiet() -> Iterator[None]:
         ):
             warnings.filterwarnings("ignore", message=message)
         # A broken start: its coordinates are checked afterwards.
-        warnings.filterwarnings(
-            "ignore", message=r".*(divide by zero|invalid value)", category=RuntimeWarning
-        )
+        warnings.filterwarnings("ignore", message=r".*(divide by zero|invalid value)", category=RuntimeWarning)
         yield
 
 
@@ -271,9 +265,7 @@ def _sketch(vectors: Array) -> Array:
     directions /= np.float32(np.sqrt(_SKETCH_DIMENSIONS))
     middle = middle_row(vectors)
     blocks = row_blocks(n, bytes_per_row=4 * d)
-    return np.concatenate(
-        list(map_blocks(lambda rows: moved_block(vectors, rows, middle) @ directions, blocks))
-    )
+    return np.concatenate(list(map_blocks(lambda rows: moved_block(vectors, rows, middle) @ directions, blocks)))
 
 
 def _principal_start(vectors: Array, n_components: int, seed: int | None) -> Float32s:

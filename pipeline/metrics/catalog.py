@@ -45,16 +45,13 @@ _VINH = (
     "Vinh, N. X., Epps, J. and Bailey, J. (2010). Information theoretic measures for clusterings comparison. "
     "Journal of Machine Learning Research 11, 2837-2854."
 )
-_KUHN = (
-    "Kuhn, H. W. (1955). The Hungarian method for the assignment problem. Naval Research Logistics 2, 83-97."
-)
+_KUHN = "Kuhn, H. W. (1955). The Hungarian method for the assignment problem. Naval Research Logistics 2, 83-97."
 _MANNING = (
     "Manning, C. D., Raghavan, P. and Schuetze, H. (2008). Introduction to Information Retrieval, section "
     "16.3. Cambridge University Press."
 )
 _LLOYD = (
-    "Lloyd, S. P. (1982). Least squares quantization in PCM. IEEE Transactions on Information Theory 28(2), "
-    "129-137."
+    "Lloyd, S. P. (1982). Least squares quantization in PCM. IEEE Transactions on Information Theory 28(2), 129-137."
 )
 _CHARI = (
     "Chari, T. and Pachter, L. (2023). The specious art of single-cell genomics. "
@@ -116,8 +113,7 @@ _ALL = (
         -0.5,
         1.0,
         "higher",
-        "Agreement of clusters and labels over all pairs of images, corrected for chance: 0 is chance, 1 is "
-        "equal.",
+        "Agreement of clusters and labels over all pairs of images, corrected for chance: 0 is chance, 1 is equal.",
         _HUBERT,
     ),
     MetricInfo(
@@ -184,8 +180,7 @@ _ALL = (
         0.0,
         1.0,
         "higher",
-        "Share of an image's nearest neighbours in the embedding that are among its nearest in the "
-        "projection.",
+        "Share of an image's nearest neighbours in the embedding that are among its nearest in the projection.",
         _CHARI,
     ),
     MetricInfo(

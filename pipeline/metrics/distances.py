@@ -15,9 +15,13 @@ from pipeline.metrics.blocks import (
     map_blocks,
     row_blocks,
     row_lengths,
+    squares,
     tile_blocks,
     unit_block,
 )
+
+_Side = tuple[Integers, Integers]
+"""Classes along a side of a tile, and where each starts."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,11 @@ def class_distances(
     lengths = row_lengths(embeddings)
     _refuse_without_direction(lengths)
     order = np.argsort(codes, kind="stable")
+    members = _Members(embeddings, lengths, order, codes[order])
     counts = np.bincount(codes, minlength=n_classes)
-    centers = _centers(embeddings, lengths, codes, counts, block_bytes)
-    radii = _radii(embeddings, lengths, codes, order, centers, block_bytes)
-    pairs = _all_pairs(embeddings, lengths, codes, order, counts, centers, bins, block_bytes)
+    centers = _centers(members, counts, block_bytes)
+    radii = _radii(members, centers, block_bytes)
+    pairs = _all_pairs(members, counts, centers, bins, block_bytes)
     return ClassDistances(
         counts=counts,
         centers=centers,
@@ -118,6 +123,25 @@ def class_distances(
         within_counts=pairs.within_counts,
         between_counts=pairs.between_counts,
     )
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Embeddings (n, d) and their lengths (n,) as given; row numbers and classes (n,) sorted by class."""
+
+    embeddings: Array
+    lengths: Floats
+    order: Integers
+    codes: Integers
+
+    def unit(self, rows: slice) -> Array:
+        """Unit vectors of a stretch of the sorted rows."""
+        return unit_block(self.embeddings, self.order[rows], self.lengths)
+
+    def classes(self, rows: slice) -> _Side:
+        """The classes of a stretch of the sorted rows, and where in the stretch each starts."""
+        found, starts = np.unique(self.codes[rows], return_index=True)
+        return found, starts
 
 
 @dataclass
@@ -164,23 +188,18 @@ def _refuse_without_direction(lengths: Floats) -> None:
     if len(faulty):
         shown = ", ".join(map(str, faulty[:10])) + (", ..." if len(faulty) > 10 else "")
         raise ValueError(
-            f"{len(faulty)} vector(s) have no direction (all zeros, or values that are not finite): row(s) "
-            f"{shown}"
+            f"{len(faulty)} vector(s) have no direction (all zeros, or values that are not finite): row(s) {shown}"
         )
 
 
-def _centers(
-    embeddings: Array, lengths: Floats, codes: Integers, counts: Integers, block_bytes: int
-) -> Floats:
+def _centers(members: _Members, counts: Integers, block_bytes: int) -> Floats:
     """Mean of the members' unit vectors (C, d); NaN for a class without members."""
-    n, d = embeddings.shape
+    n, d = members.embeddings.shape
     sums = np.zeros((len(counts), d))
 
     def add(rows: slice) -> tuple[Integers, Floats]:
-        order = rows.start + np.argsort(codes[rows], kind="stable")
-        classes, starts = np.unique(codes[order], return_index=True)
-        unit = unit_block(embeddings, order, lengths)
-        return classes, np.add.reduceat(unit, starts, axis=0, dtype=np.float64)
+        classes, starts = members.classes(rows)
+        return classes, np.add.reduceat(members.unit(rows), starts, axis=0, dtype=np.float64)
 
     for classes, part in map_blocks(add, row_blocks(n, 8 * d, block_bytes)):
         sums[classes] += part
@@ -188,49 +207,37 @@ def _centers(
         return sums / counts[:, None]
 
 
-def _radii(
-    embeddings: Array, lengths: Floats, codes: Integers, order: Integers, centers: Floats, block_bytes: int
-) -> tuple[Floats, Floats, Floats]:
+def _radii(members: _Members, centers: Floats, block_bytes: int) -> tuple[Floats, Floats, Floats]:
     """Largest, mean and 95th percentile of the members' distances to their centre, (C,) each."""
-    n, d = embeddings.shape
+    n, d = members.embeddings.shape
     distances = np.empty(n)
 
     def measure(rows: slice) -> None:
-        members = order[rows]
-        difference = unit_block(embeddings, members, lengths) - centers[codes[members]]
-        distances[rows] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+        distances[rows] = np.sqrt(squares(members.unit(rows) - centers[members.codes[rows]]))
 
     for _ in map_blocks(measure, row_blocks(n, 16 * d, block_bytes)):
         pass
     largest, mean, p95 = np.full((3, len(centers)), np.nan)
-    present, starts = np.unique(codes[order], return_index=True)
-    for code, members in zip(present, np.split(distances, starts[1:]), strict=False):
-        largest[code], mean[code] = members.max(), members.mean()
-        p95[code] = np.percentile(members, 95)
+    classes, starts = members.classes(slice(0, n))
+    for code, rows in zip(classes, _segments(starts, n), strict=True):
+        own = distances[rows]
+        largest[code], mean[code], p95[code] = own.max(), own.mean(), np.percentile(own, 95)
     return largest, mean, p95
 
 
-def _all_pairs(
-    embeddings: Array,
-    lengths: Floats,
-    codes: Integers,
-    order: Integers,
-    counts: Integers,
-    centers: Floats,
-    bins: int,
-    block_bytes: int,
-) -> _Pairs:
+def _all_pairs(members: _Members, counts: Integers, centers: Floats, bins: int, block_bytes: int) -> _Pairs:
     """Visit every unordered pair once: rows sorted by class, tiles on and above the diagonal."""
     number = _pair_numbers(counts)
-    expected = _expected_means(embeddings, lengths, codes, counts, centers)
-    blocks = tile_blocks(len(order), embeddings.shape[1], block_bytes)
+    expected = _expected_means(counts, centers)
+    n, d = members.embeddings.shape
+    blocks = tile_blocks(n, d, block_bytes)
     shape = expected.shape
     shift, square = np.zeros(shape), np.zeros(shape)
     low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
     within_counts, between_counts = np.zeros(bins, dtype=np.int64), np.zeros(bins, dtype=np.int64)
 
     def measure(index: int) -> _RowOfTiles:
-        return _row_of_tiles(embeddings, lengths, codes, order, expected, bins, blocks, index)
+        return _row_of_tiles(members, expected, bins, blocks[index:])
 
     for part in map_blocks(measure, range(len(blocks))):
         shift[part.classes] += part.shift
@@ -264,9 +271,7 @@ def _pair_numbers(counts: Integers) -> Floats:
     return number
 
 
-def _expected_means(
-    embeddings: Array, lengths: Floats, codes: Integers, counts: Integers, centers: Floats
-) -> Floats:
+def _expected_means(counts: Integers, centers: Floats) -> Floats:
     """The means of cosines as the centres give them, (C, C), 0 where undefined.
 
     Mean of dot products = dot product of means; inside a class the self pairs (cosine 1) come off. Deviations
@@ -280,57 +285,59 @@ def _expected_means(
     return means
 
 
-def _row_of_tiles(
-    embeddings: Array,
-    lengths: Floats,
-    codes: Integers,
-    order: Integers,
-    expected: Floats,
-    bins: int,
-    blocks: list[slice],
-    index: int,
-) -> _RowOfTiles:
-    left = unit_block(embeddings, order[blocks[index]], lengths)
-    left_classes, left_starts = np.unique(codes[order[blocks[index]]], return_index=True)
-    size = (len(left_classes), len(expected))
-    row = _RowOfTiles(
-        left_classes,
-        np.zeros(size),
-        np.zeros(size),
-        np.full(size, np.inf),
-        np.full(size, -np.inf),
-        np.zeros(bins, dtype=np.int64),
-        np.zeros(bins, dtype=np.int64),
-    )
-    for block in blocks[index:]:
-        diagonal = block is blocks[index]
-        right = left if diagonal else unit_block(embeddings, order[block], lengths)
-        right_codes = codes[order[block]]
-        right_classes, right_starts = np.unique(right_codes, return_index=True)
-        tile = left @ right.T
+def _row_of_tiles(members: _Members, expected: Floats, bins: int, blocks: list[slice]) -> _RowOfTiles:
+    """Measure the pairs of the first block's rows with one another and with those of the blocks after it."""
+    left, left_side = members.unit(blocks[0]), members.classes(blocks[0])
+    row = _empty_row(left_side[0], len(expected), bins)
+    for block in blocks:
+        diagonal = block is blocks[0]
+        tile = left @ (left if diagonal else members.unit(block)).T
         keep = np.triu(np.ones(tile.shape, dtype=bool), 1) if diagonal else None
-        _count(row, tile, keep, (left_classes, left_starts), (right_classes, right_starts))
-        low = tile if keep is None else np.where(keep, tile, np.inf)
-        high = tile if keep is None else np.where(keep, tile, -np.inf)
-        columns = (slice(None), right_classes)
-        row.low[columns] = np.minimum(row.low[columns], _reduce(np.minimum, low, left_starts, right_starts))
-        row.high[columns] = np.maximum(
-            row.high[columns], _reduce(np.maximum, high, left_starts, right_starts)
-        )
-        for code, rows in zip(left_classes, _segments(left_starts, len(left)), strict=True):
-            tile[rows] -= expected[code, right_codes]
-        if keep is not None:
-            tile *= keep
-        row.shift[columns] += _reduce(np.add, tile, left_starts, right_starts)
-        np.square(tile, out=tile)
-        row.square[columns] += _reduce(np.add, tile, left_starts, right_starts)
+        right_side = members.classes(block)
+        _add_counts(row, tile, keep, left_side, right_side)
+        _add_ends(row, tile, keep, left_side, right_side)
+        for code, rows in zip(left_side[0], _segments(left_side[1], len(tile)), strict=True):
+            tile[rows] -= expected[code, members.codes[block]]
+        _add_moments(row, tile, keep, left_side, right_side)  # uses the tile up
     return row
 
 
-def _reduce(operation: np.ufunc, tile: Array, left_starts: Integers, right_starts: Integers) -> Floats:
+def _empty_row(classes: Integers, n_classes: int, bins: int) -> _RowOfTiles:
+    size = (len(classes), n_classes)
+    return _RowOfTiles(
+        classes=classes,
+        shift=np.zeros(size),
+        square=np.zeros(size),
+        low=np.full(size, np.inf),
+        high=np.full(size, -np.inf),
+        within_counts=np.zeros(bins, dtype=np.int64),
+        between_counts=np.zeros(bins, dtype=np.int64),
+    )
+
+
+def _add_ends(row: _RowOfTiles, tile: Array, keep: Array | None, left: _Side, right: _Side) -> None:
+    """Widen the smallest and the largest cosine of every pair of classes."""
+    columns = (slice(None), right[0])
+    low = tile if keep is None else np.where(keep, tile, np.inf)
+    high = tile if keep is None else np.where(keep, tile, -np.inf)
+    row.low[columns] = np.minimum(row.low[columns], _reduce(np.minimum, low, left, right))
+    row.high[columns] = np.maximum(row.high[columns], _reduce(np.maximum, high, left, right))
+
+
+def _add_moments(row: _RowOfTiles, tile: Array, keep: Array | None, left: _Side, right: _Side) -> None:
+    """Add the deviations in the tile and their squares, in place."""
+    columns = (slice(None), right[0])
+    if keep is not None:
+        tile *= keep
+    row.shift[columns] += _reduce(np.add, tile, left, right)
+    np.square(tile, out=tile)
+    row.square[columns] += _reduce(np.add, tile, left, right)
+
+
+def _reduce(operation: np.ufunc, tile: Array, left: _Side, right: _Side) -> Floats:
     """Reduce a tile by its segments, first along rows of memory (fast), in float64."""
-    narrow = operation.reduceat(tile, right_starts, axis=1, dtype=np.float64)
-    result: Floats = operation.reduceat(narrow, left_starts, axis=0)
+    narrow = operation.reduceat(tile, right[1], axis=1, dtype=np.float64)
+    result: Floats = operation.reduceat(narrow, left[1], axis=0)
     return result
 
 
@@ -339,13 +346,7 @@ def _segments(starts: Integers, size: int) -> Iterator[slice]:
         yield slice(int(start), int(stop))
 
 
-def _count(
-    row: _RowOfTiles,
-    tile: Array,
-    keep: Array | None,
-    left: tuple[Integers, Integers],
-    right: tuple[Integers, Integers],
-) -> None:
+def _add_counts(row: _RowOfTiles, tile: Array, keep: Array | None, left: _Side, right: _Side) -> None:
     """Add a tile's cosines to the two histograms: between is all pairs less those of one class."""
     bins = len(row.within_counts)
     places = ((tile + 1.0) * (bins / 2.0)).astype(np.intp)

@@ -97,7 +97,9 @@ def class_similarity(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
         write_cells(axes, image, matrix, texts, 7 if count <= 10 else 6)
     if 1 < count <= 60:
         _frame_diagonal(axes, count)
-    title(axes, "Mean cosine similarity", "within classes (framed diagonal) and between classes")
+    title(
+        axes, "Mean cosine similarity", "in the embedding space: within classes (framed diagonal) and between classes"
+    )
     if np.isfinite(matrix).any():
         bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.03)
         bar.outline.set_visible(False)
@@ -110,9 +112,7 @@ def class_similarity(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
 def _frame_diagonal(axes: Axes, count: int) -> None:
     width = 1.2 if count <= 25 else 0.6
     for place in range(count):
-        axes.add_patch(
-            Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=width)
-        )
+        axes.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=width))
 
 
 def _shown(edges: np.ndarray, counts: np.ndarray) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pipeline.plots.style import (
     FAINT,
@@ -179,6 +180,23 @@ def _notes(groups: _Groups) -> list[str]:
     return notes
 
 
+def _label_legend(figure: Figure, groups: _Groups) -> None:
+    """Which colour is which label: where labels mix, a name in the middle of its points does not tell."""
+    if len(groups.names) > _NAMED:
+        return
+    names = [shorten(name, 90, 7) or "?" for name in groups.names]
+    handles = []
+    for rank, name in enumerate(names):
+        color, marker = group_style(rank)
+        handles.append(Line2D([], [], color=color, marker=marker, linestyle="none", markersize=5, label=name))
+    widest = max(text_width(name, 7) for name in names) + 22
+    columns = int(np.clip(WIDTH * 72 // widest, 1, len(names)))
+    figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(names) // columns))
+    figure.legend(
+        handles=handles, loc="outside lower left", ncols=columns, fontsize=7, handletextpad=0.1, columnspacing=1.0
+    )
+
+
 @styled
 def cluster_and_label_map(
     points: np.ndarray, clusters: np.ndarray, labels: Sequence[str] | None, subtitle: str
@@ -212,5 +230,6 @@ def cluster_and_label_map(
         by_label = _by_label(labels)
         plural = "label" if len(by_label.names) == 1 else "labels"
         _panel(axes[1], points, by_label, f"By label ({len(by_label.names)} {plural})", width, ratio)
+        _label_legend(figure, by_label)
     figure.suptitle(printable(subtitle), x=0.006, ha="left", color=MUTED)
     return figure

@@ -58,9 +58,7 @@ def _draw_blades(axes: Axes, samples: np.ndarray, clusters: np.ndarray, ids: np.
         values = np.sort(samples[clusters == cluster])[::-1]
         color, _ = group_style(rank)
         edges = base + np.arange(len(values) + 1)
-        axes.stairs(
-            values, edges, orientation="horizontal", fill=True, color=color, alpha=0.9, rasterized=True
-        )
+        axes.stairs(values, edges, orientation="horizontal", fill=True, color=color, alpha=0.9, rasterized=True)
         middles.append(base + len(values) / 2)
         base = edges[-1] + gap
     axes.set_ylim(base - gap + gap / 2, -gap / 2)

@@ -20,9 +20,7 @@ INK = "#23272e"
 MUTED = "#6b7280"
 FAINT = "#e5e7eb"
 NOISE = "#d4d4d8"
-COLORS: tuple[str, ...] = tuple(
-    matplotlib.colors.to_hex(rgb) for rgb in matplotlib.color_sequences["petroff10"]
-)
+COLORS: tuple[str, ...] = tuple(matplotlib.colors.to_hex(rgb) for rgb in matplotlib.color_sequences["petroff10"])
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "p")
 FAMILY = "DejaVu Sans"  # ships with matplotlib, so that pictures are the same on every machine
 _MISSING = "\N{WHITE SQUARE}"
@@ -182,7 +180,5 @@ def nothing_to_draw(axes: Axes, reason: str) -> None:
 
 def contrast(rgba: tuple[float, float, float, float]) -> str:
     """Black or white, whichever is easier to read on this colour (WCAG relative luminance)."""
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgba[:3]
-    )
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgba[:3])
     return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "white"

@@ -66,9 +66,7 @@ def _panel_by_model(axes: Axes, rows: Sequence[Mapping[str, Any]], models: Seque
     for number, model in enumerate(models):
         points = _points(rows, model, key)
         if points:
-            axes.plot(
-                [score for _, score in points], [number] * len(points), linestyle="none", **_look(number)
-            )
+            axes.plot([score for _, score in points], [number] * len(points), linestyle="none", **_look(number))
             drawn = True
     axes.set_yticks(range(len(models)), [shorten(model, 95, 7) for model in models], fontsize=7)
     axes.set_ylim(len(models) - 0.5, -0.5)
@@ -93,9 +91,7 @@ def _dress(axes: Axes, title: str, better: str | None, varies: bool, drawn: bool
 
 
 @styled
-def metric_against_k(
-    rows: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[str, str, str | None]]
-) -> Figure:
+def metric_against_k(rows: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[str, str, str | None]]) -> Figure:
     """A panel for each score, a line with markers for each model, over the number of clusters.
 
     A model with a single k is drawn as points; where no model varies k, models stand under each other.
@@ -127,9 +123,7 @@ def metric_against_k(
         for axes in panels:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(label, handle)
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower left", ncols=min(4, max(1, len(handles)))
-        )
+        figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=min(4, max(1, len(handles))))
     else:
         only = next(k for k in ks if k is not None)
         figure.suptitle(f"All jobs with k = {only:g}", x=0.006, ha="left", color=MUTED)

@@ -29,12 +29,22 @@ class RunFolder(Protocol):
     """What a report needs of a run; `pipeline.run_dir.Run` has it."""
 
     folder: Path
-    name: str
     record: dict[str, Any]
-    metrics: dict[str, float]
-    tables: Mapping[str, Path]
-    pictures: list[tuple[str, str, Path]]
-    skipped: pd.DataFrame
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metrics(self) -> dict[str, float]: ...
+
+    @property
+    def tables(self) -> Mapping[str, Path]: ...
+
+    @property
+    def pictures(self) -> list[tuple[str, str, Path]]: ...
+
+    @property
+    def skipped(self) -> pd.DataFrame: ...
 
     def has(self, name: str) -> bool: ...
 
@@ -101,9 +111,7 @@ def text(value: Any) -> str:
     return NONE if is_missing(value) or value == "" else str(value)
 
 
-def _table(
-    frame: pd.DataFrame, columns: Sequence[tuple[str, str, Format]], most: int, link: str, what: str
-) -> Table:
+def _table(frame: pd.DataFrame, columns: Sequence[tuple[str, str, Format]], most: int, link: str, what: str) -> Table:
     """The first `most` rows of a frame. `columns`: (name in the frame, heading, how it is written)."""
     columns = [column for column in columns if column[0] in frame]
     shown = frame.head(most)
@@ -257,9 +265,7 @@ def _cards(run: RunFolder) -> list[tuple[str, str, str]]:
     """The run in five facts: (what, value, more)."""
     record = run.record
     images, encoder = record.get("images") or {}, record.get("encoder") or {}
-    cards = [
-        ("Data set", str(look_up(record, "dataset.name", look_up(record, "config.dataset.name", NONE))), "")
-    ]
+    cards = [("Data set", str(look_up(record, "dataset.name", look_up(record, "config.dataset.name", NONE))), "")]
     if images.get("labelled") and images.get("classes") is not None:
         cards[0] = (*cards[0][:2], counted(images["classes"], "class", "classes"))
     skipped = images.get("skipped")
@@ -325,9 +331,7 @@ def _skipped(run: RunFolder, privacy: Privacy) -> tuple[Table | None, Table | No
 
 
 def _left_out(record: Mapping[str, Any], privacy: Privacy) -> Table | None:
-    rows = [
-        [str(item.get("stage")), privacy.text(item.get("reason"))] for item in record.get("left_out") or []
-    ]
+    rows = [[str(item.get("stage")), privacy.text(item.get("reason"))] for item in record.get("left_out") or []]
     return Table(["stage", "why it was left out"], rows) if rows else None
 
 
@@ -416,9 +420,7 @@ _PLACES = {
 
 def _caption(name: str) -> str:
     if name.startswith("cluster_") and name.removeprefix("cluster_").isdigit():
-        return (
-            f"Cluster {int(name.removeprefix('cluster_'))}: members nearest to its centre, and random ones."
-        )
+        return f"Cluster {int(name.removeprefix('cluster_'))}: members nearest to its centre, and random ones."
     words = name.split("_")
     known = [caption for key, caption in _CAPTIONS.items() if key in words or f"{key}s" in words]
     return known[0] if known else " ".join(words).capitalize() + "."
@@ -478,9 +480,7 @@ def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
             },
         ),
         Section("map", "Map and clusters", {"pictures": pictures.get("map", [])}),
-        Section(
-            "clusters", "Clusters", {"table": _cluster_table(run), "pictures": pictures.get("clusters", [])}
-        ),
+        Section("clusters", "Clusters", {"table": _cluster_table(run), "pictures": pictures.get("clusters", [])}),
         Section("pictures", "Images", {"pictures": pictures.get("pictures", [])}),
         Section("skipped", "Skipped files", {"counts": counts, "files": files}),
         Section("left_out", "Left out", {"table": _left_out(record, privacy)}),
@@ -493,9 +493,7 @@ def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
                 "settings": settings,
             },
         ),
-        Section(
-            "methods", "Methods, to cite", {"paragraph": privacy.text(paragraph), "references": references}
-        ),
+        Section("methods", "Methods, to cite", {"paragraph": privacy.text(paragraph), "references": references}),
     ]
     return [section for section in sections if _has_content(section)]
 

@@ -123,7 +123,7 @@ def _setting(value: Any, name: str, privacy: Privacy) -> str:
 
 def _report(row: Mapping[str, Any]) -> str:
     report = row.get("report")
-    return f"{row.get('job')}/report.html" if is_missing(report) else str(report)
+    return f"{row.get('job')}/report.html" if is_missing(report) else str(report)  # '': there is none
 
 
 def _jobs(
@@ -197,9 +197,7 @@ def render_comparison(
             heading=privacy.text(heading),
             settings=settings,
             groups=_groups(columns),
-            columns=[
-                {"label": column.label, "hint": hints.get(column.better or "", "")} for column in columns
-            ],
+            columns=[{"label": column.label, "hint": hints.get(column.better or "", "")} for column in columns],
             jobs=_jobs(rows, settings, columns, privacy),
             picture=picture,
             failures=[

@@ -90,9 +90,7 @@ def _listing_lines(record: Record) -> list[str]:
     limit = _setting(record, "dataset.limit", None)
     if limit is not None:
         seed = _setting(record, "dataset.sample_seed", 0)
-        lines.append(
-            f"A reproducible sample of at most {number(limit)} images, stratified by label, seed {seed}."
-        )
+        lines.append(f"A reproducible sample of at most {number(limit)} images, stratified by label, seed {seed}.")
     return lines
 
 
@@ -254,9 +252,7 @@ _PROJECTION_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
 
 def _projection_sentence(record: Record, cite: Citations) -> str:
     name = str(_setting(record, "projection.name"))
-    sentence = _PROJECTION_SENTENCES.get(name, lambda *_: f"Embeddings were projected with {name}.")(
-        record, cite
-    )
+    sentence = _PROJECTION_SENTENCES.get(name, lambda *_: f"Embeddings were projected with {name}.")(record, cite)
     if name == "none":
         return sentence
     return (
@@ -273,9 +269,7 @@ def _kmeans_sentence(record: Record, k: float | None, cite: Citations) -> str:
     )
 
 
-_CLUSTERING_SENTENCES: dict[str, Callable[[Record, float | None, Citations], str]] = {
-    "kmeans": _kmeans_sentence
-}
+_CLUSTERING_SENTENCES: dict[str, Callable[[Record, float | None, Citations], str]] = {"kmeans": _kmeans_sentence}
 
 
 def _clustering_sentence(record: Record, k: float | None, cite: Citations) -> str:

@@ -128,7 +128,5 @@ def privacy_of(run: Any) -> Privacy:
             *(name for name in names if len(name) > 4),
         ]
     if "id" in hide:  # a short id ('12') is found in every text and tells nobody anything
-        secrets += [
-            str(value) for table in tables if "id" in table for value in table["id"] if len(str(value)) > 3
-        ]
+        secrets += [str(value) for table in tables if "id" in table for value in table["id"] if len(str(value)) > 3]
     return Privacy(hide, secrets)

@@ -100,7 +100,7 @@ def _overall(distances: Any) -> pd.DataFrame:
 
 def metrics(made: Mapping[str, Any]) -> dict[str, float]:
     """within/<class>/..., between/<a>|<b>/..., radius/<class>/..., and both over all."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for row in made["class_overall"].to_dict("records"):
         numbers |= {f"{row['pairs_of']}/all/{name}": row[name] for name in SPREAD}
     for row in made["class_summary"].to_dict("records"):
@@ -127,7 +127,8 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
     edges = np.append(histograms["bin_left"].to_numpy(), histograms["bin_right"].iloc[-1])
     figures = {"class_similarity": class_similarity(matrix, names)}
     within, between = histograms["within"].to_numpy(), histograms["between"].to_numpy()
-    figures["within_between"] = within_between(edges, within, between, "cosine in the embedding space")
+    means = tuple(made["class_overall"].set_index("pairs_of")["mean"].loc[["within", "between"]])
+    figures["within_between"] = within_between(edges, within, between, "cosine in the embedding space", means)
     return figures
 
 

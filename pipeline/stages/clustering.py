@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import CallError, RunError
+from pipeline.schema import NoProjection
 from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.projection import map_name
 
@@ -70,7 +71,7 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
 
 def _space(settings: Any) -> str:
-    return "embedding space" if settings.projection.name == "none" else f"{settings.projection.name} projection"
+    return "embedding space" if isinstance(settings.projection, NoProjection) else "projection"
 
 
 def refuse(facts: Facts, settings: Any) -> str | None:

@@ -23,9 +23,9 @@ def run(settings: Any, workspace: Workspace, candidates: pd.DataFrame, reading: 
     read = reading["read"].to_numpy(dtype=bool)
     known = candidates.assign(width=reading["width"], height=reading["height"])
     images = known.loc[read, COLUMNS].reset_index(drop=True)
-    skipped = pd.DataFrame(
-        {"path": candidates["path"], "reason": reading["reason"], "detail": reading["detail"]}
-    ).loc[~read]
+    skipped = pd.DataFrame({"path": candidates["path"], "reason": reading["reason"], "detail": reading["detail"]}).loc[
+        ~read
+    ]
     metadata = pd.DataFrame({"image_path": images["path"], **images[["caption", "label", "id"]].to_dict("series")})
     return {"images": images, "skipped": skipped.reset_index(drop=True), "embedding_metadata": metadata}
 

@@ -30,15 +30,11 @@ def test_ids_fall_by_size_and_of_equal_ones_the_earlier_row_comes_first() -> Non
 def test_the_clusters_of_scikit_learn(kind: str) -> None:
     vectors = (np.abs(_random()) * 10).astype(kind)
     found = kmeans(vectors, 5, n_init=3, seed=42)
-    oracle = KMeans(5, n_init=3, random_state=42).fit(
-        vectors.astype(np.float64) if kind == "uint8" else vectors
-    )
+    oracle = KMeans(5, n_init=3, random_state=42).fit(vectors.astype(np.float64) if kind == "uint8" else vectors)
     assert adjusted_rand_score(found.clusters, oracle.labels_) == 1.0
     assert found.inertia == pytest.approx(oracle.inertia_, rel=1e-5)
     assert found.centroids.dtype == np.float64
-    means = np.stack(
-        [vectors[found.clusters == cluster].mean(axis=0, dtype=np.float64) for cluster in range(5)]
-    )
+    means = np.stack([vectors[found.clusters == cluster].mean(axis=0, dtype=np.float64) for cluster in range(5)])
     np.testing.assert_allclose(found.centroids, means, rtol=1e-4, atol=1e-3)
 
 

@@ -18,9 +18,7 @@ from pipeline.metrics.faithfulness import projection_quality
 
 def _blobs(n: int = 80, d: int = 6, distance: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
     labels = np.arange(n) % 2
-    return np.random.default_rng(0).normal(size=(n, d)).astype(np.float32) + distance * labels[
-        :, None
-    ], labels
+    return np.random.default_rng(0).normal(size=(n, d)).astype(np.float32) + distance * labels[:, None], labels
 
 
 def test_umap_keeps_two_blobs_apart_and_neighbours_together() -> None:
@@ -77,9 +75,7 @@ def test_umap_of_very_few_rows(n_components: int) -> None:
 def test_umap_of_a_graph_that_falls_apart(groups: int, size: int) -> None:
     """Groups too far apart to be neighbours, also more of them than twice the dimensions."""
     rng = np.random.default_rng(0)
-    vectors = np.repeat(rng.normal(size=(groups, 8)) * 1000, size, axis=0) + rng.normal(
-        size=(groups * size, 8)
-    )
+    vectors = np.repeat(rng.normal(size=(groups, 8)) * 1000, size, axis=0) + rng.normal(size=(groups * size, 8))
     found = umap_projection(vectors, n_components=5, n_neighbors=4)
     assert np.isfinite(found).all()
     labels = np.repeat(np.arange(groups), size)

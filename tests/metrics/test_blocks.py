@@ -11,9 +11,7 @@ from threadpoolctl import threadpool_info
 from pipeline.metrics import blocks
 
 
-@pytest.mark.parametrize(
-    ("n", "limit", "most"), [(0, 10, None), (1, 1, None), (10, 24, None), (10, 10**9, 3)]
-)
+@pytest.mark.parametrize(("n", "limit", "most"), [(0, 10, None), (1, 1, None), (10, 24, None), (10, 10**9, 3)])
 def test_blocks_cover_every_row_once(n: int, limit: int, most: int | None) -> None:
     cut = blocks.row_blocks(n, bytes_per_row=8, limit=limit, most=most)
     assert [row for block in cut for row in range(n)[block]] == list(range(n))

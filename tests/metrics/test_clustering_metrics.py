@@ -41,9 +41,7 @@ def test_equal_to_scikit_learn(seed: int) -> None:
     for metric in ("euclidean", "cosine"):
         expected = oracle.silhouette_samples(vectors, clusters, metric=metric)
         np.testing.assert_allclose(found[metric], expected, atol=1e-6)
-    assert calinski_harabasz(vectors, clusters) == pytest.approx(
-        oracle.calinski_harabasz_score(vectors, clusters)
-    )
+    assert calinski_harabasz(vectors, clusters) == pytest.approx(oracle.calinski_harabasz_score(vectors, clusters))
     assert davies_bouldin(vectors, clusters) == pytest.approx(oracle.davies_bouldin_score(vectors, clusters))
 
 
@@ -73,9 +71,7 @@ def test_raw_pixels_equal_to_scikit_learn() -> None:
     for metric in ("euclidean", "cosine"):
         expected = oracle.silhouette_samples(wide, clusters, metric=metric)
         np.testing.assert_allclose(found[metric], expected, atol=1e-5)
-    assert calinski_harabasz(vectors, clusters) == pytest.approx(
-        oracle.calinski_harabasz_score(wide, clusters)
-    )
+    assert calinski_harabasz(vectors, clusters) == pytest.approx(oracle.calinski_harabasz_score(wide, clusters))
     assert davies_bouldin(vectors, clusters) == pytest.approx(oracle.davies_bouldin_score(wide, clusters))
 
 

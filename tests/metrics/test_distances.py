@@ -158,9 +158,7 @@ def test_row_order_changes_nothing() -> None:
 @pytest.mark.parametrize("block_bytes", [1, 300, 2000])
 def test_block_size_changes_nothing(block_bytes: int) -> None:
     vectors, codes = _random(70)
-    _equal(
-        class_distances(vectors, codes, 4), class_distances(vectors, codes, 4, block_bytes=block_bytes), 1e-12
-    )
+    _equal(class_distances(vectors, codes, 4), class_distances(vectors, codes, 4, block_bytes=block_bytes), 1e-12)
 
 
 def test_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:

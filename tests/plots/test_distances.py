@@ -14,9 +14,7 @@ def matrix(count: int) -> np.ndarray:
 def test_numbers_stand_in_the_cells_up_to_fifteen_classes() -> None:
     assert texts(class_similarity(matrix(3), ["a", "b", "c"])).count("0.75") == 3
     names = [f"class {number}" for number in range(16)]
-    assert not [
-        text for text in class_similarity(matrix(16), names).axes[0].texts if text.get_text() == "0.75"
-    ]
+    assert not [text for text in class_similarity(matrix(16), names).axes[0].texts if text.get_text() == "0.75"]
 
 
 def test_undefined_cells_are_hatched_and_explained() -> None:
@@ -56,9 +54,7 @@ def test_histograms_are_densities_with_counts_and_means() -> None:
     figure = within_between(EDGES, histogram({180: 3, 181: 1}), histogram({150: 1000}), "raw pixels")
     written = " | ".join(texts(figure))
     # by hand: the middles are 0.805 (3 times) and 0.815, so the mean is 0.8075
-    assert (
-        "within a class: 4 pairs, mean 0.807" in written or "within a class: 4 pairs, mean 0.808" in written
-    )
+    assert "within a class: 4 pairs, mean 0.807" in written or "within a class: 4 pairs, mean 0.808" in written
     assert "between classes: 1,000 pairs, mean 0.505" in written
     assert "raw pixels" in written
     filled = [patch for patch in figure.axes[0].patches if patch.get_data().values.sum() > 0]

@@ -86,9 +86,7 @@ def test_points_shrink_with_their_number_and_are_rasterised() -> None:
     sizes = []
     for count in (50, 2_000, 50_000):
         points = np.random.default_rng(0).normal(size=(count, 2))
-        scatter = (
-            cluster_and_label_map(points, np.zeros(count, dtype=np.int64), None, "s").axes[0].collections[0]
-        )
+        scatter = cluster_and_label_map(points, np.zeros(count, dtype=np.int64), None, "s").axes[0].collections[0]
         sizes.append(scatter.get_sizes()[0])
         assert scatter.get_rasterized()
     assert sizes == sorted(sizes, reverse=True)

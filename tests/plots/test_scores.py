@@ -39,9 +39,7 @@ def test_blades_are_sorted_and_the_mean_is_marked() -> None:
 
 
 def test_undefined_silhouettes_say_so() -> None:
-    assert "silhouettes are not defined here" in texts(
-        silhouette_blades(np.full(3, np.nan), np.zeros(3), "s")
-    )
+    assert "silhouettes are not defined here" in texts(silhouette_blades(np.full(3, np.nan), np.zeros(3), "s"))
     assert png(silhouette_blades(np.array([]), np.array([]), "s"))
 
 

@@ -120,10 +120,7 @@ def class_summary(names: list[str]) -> pd.DataFrame:
     columns = ("radius_max", "radius_mean", "radius_p95", "within_mean", "within_sd", "within_min",
                "within_max", "center_norm")  # fmt: skip
     return pd.DataFrame(
-        [
-            {"class": name, "count": 180} | dict.fromkeys(columns, 0.5 + 0.01 * row)
-            for row, name in enumerate(names)
-        ]
+        [{"class": name, "count": 180} | dict.fromkeys(columns, 0.5 + 0.01 * row) for row, name in enumerate(names)]
     )
 
 

@@ -68,9 +68,7 @@ def test_lower_is_better_for_davies_bouldin_and_equal_values_have_no_best() -> N
 
 
 def test_columns_are_ordered_by_space_and_others_left_out() -> None:
-    found = score_columns(
-        [ARI, "clustering/k", COSINE, "projection/quality/continuity", SILHOUETTE, "status"]
-    )
+    found = score_columns([ARI, "clustering/k", COSINE, "projection/quality/continuity", SILHOUETTE, "status"])
     assert [it.key for it in found] == [SILHOUETTE, "projection/quality/continuity", COSINE, ARI]
 
 

@@ -94,10 +94,7 @@ def test_commands_keep_what_is_no_path() -> None:
     assert privacy.command("python run.py clustering.k=3 dataset.root=photos") == (
         f"python run.py clustering.k=3 dataset.root={HIDDEN}"
     )
-    assert (
-        privacy.command("python /opt/run.py +dataset.pairs=[a,b]")
-        == f"python {HIDDEN} +dataset.pairs={HIDDEN}"
-    )
+    assert privacy.command("python /opt/run.py +dataset.pairs=[a,b]") == f"python {HIDDEN} +dataset.pairs={HIDDEN}"
     assert privacy.command("python run.py 'unclosed /a b") == HIDDEN
 
 
