@@ -21,6 +21,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_BYTES = 256 * 2**20  # a decoder scanning junk for longer would be taken for a hang
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 ORIENTATION = 0x0112  # EXIF tag
+# its values -> PIL.Image.Transpose: flips, rotations (counter-clockwise), transpose and transverse
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 logging.getLogger("PIL").setLevel(logging.ERROR)  # Pillow logs what it thinks of odd files; the reason says it
 
@@ -72,7 +74,7 @@ class ImageFile:
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise UnreadableImage("too large", f"{width}x{height} pixels, at most {MAX_PIXELS:,} in all")
-        if picture.mode in ("F", "I"):
+        if picture.mode == "F" or (picture.mode == "I" and picture.format != "PPM"):  # a PGM of 16 bits has 'I'
             raise UnreadableImage("unsupported", f"pixels of type {picture.mode}: 8 or 16 bits are read")
         return picture
 
@@ -92,8 +94,8 @@ def read_bytes(path: str | Path) -> bytes:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise UnreadableImage("missing", "no such file, or a broken link") from error
-    except OSError as error:
-        raise UnreadableImage("not readable", error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise UnreadableImage("not readable", getattr(error, "strerror", None) or str(error)) from error
     if not data:
         raise UnreadableImage("empty", "0 bytes")
     return data
@@ -141,21 +143,24 @@ def _kind(error: Exception) -> str:
 
 
 def _turned(picture: Any) -> Any:
-    from PIL import ImageOps
+    """As the EXIF block says. XMP may say it too, but OpenCV and torchvision do not look there; a TIFF's own tag was
+    followed when it was loaded."""
+    from PIL import Image
 
+    exif = Image.Exif()
     with _quiet():
         try:
-            if picture.getexif().get(ORIENTATION, 1) == 1:
-                return picture
-            return ImageOps.exif_transpose(picture)
+            exif.load(picture.info.get("exif") or b"")
+            orientation = exif.get(ORIENTATION, 1)
         except Exception:  # a damaged EXIF block says nothing about the pixels
             return picture
+    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
 
 
 def _as_rgb(picture: Any) -> Any:
     from PIL import Image
 
-    if picture.mode.startswith("I;16"):
+    if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
     if picture.mode in ("P", "PA"):
         picture = picture.convert("RGBA")

@@ -59,9 +59,13 @@ class Store:
             explained = json.loads((folder / "key.json").read_text(encoding="utf-8"))
             made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
             intact = all((folder / "files" / f).stat().st_size == size for f, size in explained["files"].items())
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return Entry(folder, made) if intact else None
+        if not intact:
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(folder)  # pruning goes by when an entry was last used
+        return Entry(folder, made)
 
     @contextlib.contextmanager
     def making(self, stage: str, key: str) -> Iterator[Path]:
@@ -134,6 +138,7 @@ class ContentHashes:
         return {}
 
     def _remember(self, rows: list[tuple[str, str, str]]) -> None:
+        rows = [row for row in rows if _is_text(row[0])]
         if self.file is None or not rows:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -141,6 +146,10 @@ class ContentHashes:
             base.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, mark TEXT, hash TEXT)")
             base.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
             base.commit()
+
+
+def _is_text(path: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in path)  # SQLite takes no name that is not UTF-8
 
 
 def _mark(path: str) -> str:

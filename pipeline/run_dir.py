@@ -117,6 +117,7 @@ ARTIFACTS: dict[str, Table | Array] = {
 def link(source: Path, target: Path) -> None:
     """A read-only hard link; a copy where the file system has none or it is another one."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # never write through a link into what others share
     try:
         os.link(source, target)
     except OSError:
@@ -140,11 +141,15 @@ def load_run(path: str | Path) -> Run:
     folder = Path(path)
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CallError(f"{folder}: not a run folder: it has no {RECORD}") from error
+    except OSError as error:
+        raise CallError(f"{folder / RECORD}: cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CallError(f"{folder / RECORD}: damaged: {error}") from error
-    if record.get("status") == "running" and not _alive(record.get("process", {})):
+    if not isinstance(record, dict):
+        raise CallError(f"{folder / RECORD}: damaged: not a run record")
+    if record.get("status") == "running" and not _alive(record.get("process") or {}):
         record["status"] = "killed"
         record["reason"] = "the process ended without a word"
     return Run(folder, record)
@@ -227,21 +232,32 @@ def _alive(process: dict[str, Any]) -> bool:
     if process.get("host") != socket.gethostname():
         return True
     try:
-        os.kill(int(process["pid"]), 0)
-    except ProcessLookupError:
+        pid = int(process["pid"])
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return False
-    except (KeyError, ValueError, OSError):
+    except (KeyError, TypeError, ValueError, OSError):
         return True
-    return process.get("started") in (None, process_start(int(process["pid"])))
+    return process.get("started") in (None, process_start(pid))
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started, as the system counts it: tells a process from a later one with the same number."""
+    """When a process started, as the system counts it: tells a process from a later one with the same number.
+    None where that is not known, or the process is dead and only waits for its parent to notice."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return None if state in "ZX" else rest[18]
     except (OSError, IndexError):
         return None
 
 
 def _is_whole_file(value: np.memmap, file: Path) -> bool:
-    return value.offset + value.nbytes == file.stat().st_size if file.is_file() else False
+    """Whether loading the file gives just this array: views keep the name of the file that they are a view of."""
+    if value.mode != "r":  # what was written into it may not be there yet, or never
+        return False
+    try:
+        stored = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return False
+    place = ("shape", "dtype", "strides", "offset")
+    return all(getattr(stored, name) == getattr(value, name) for name in place) and not value.flags.writeable

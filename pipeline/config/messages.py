@@ -34,6 +34,8 @@ def explain(error: BaseException) -> str:
         return _unknown_key(key)
     if isinstance(reason, ValidationError):
         return _wrong_value(key, first)
+    if first.startswith("Config group override"):
+        return f"a group takes the name of one of its choices: {', '.join(f'{group}=<choice>' for group in CHOICES)}"
     if first.startswith("Ambiguous value"):
         argument = re.findall(r"'(.*)'", first)
         return f"{argument[0] if argument else first}: several values; add -m to sweep over them, or quote a list"

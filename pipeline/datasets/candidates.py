@@ -64,7 +64,8 @@ def shares(counts: np.ndarray, total: int) -> np.ndarray:
     >>> shares(np.array([98, 1, 1]), 10).tolist()
     [8, 1, 1]
     """
-    exact = counts * (total / counts.sum())
+    total = min(total, int(counts.sum()))
+    exact = counts * (total / max(1, total and counts.sum()))
     whole = np.floor(exact).astype(int)
     if total >= len(counts):
         whole = np.maximum(whole, np.minimum(counts, 1))

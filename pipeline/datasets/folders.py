@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipeline.errors import CallError, nearest
 from pipeline.schema import FoldersDataset
 
 NOT_UTF8 = "the file name is not valid UTF-8: rename the file"
+TWICE = "so with dataset.recursive=true images would count twice"
 
 
 def find(settings: FoldersDataset, data: Path) -> Found:
@@ -36,7 +37,10 @@ def of_root(root: Path, settings: FoldersDataset) -> Found:
     empty = sorted(set(subfolders) - set(filled))
     if empty:
         raise CallError(_no_images(root / empty[0], settings.recursive, f"class folder '{empty[0]}' of dataset.root"))
-    found = _classes({name: root / name for name in filled}, settings)
+    classes = {name: root / name for name in filled}
+    if problems := _overlaps(list(classes.items()), settings.recursive, "dataset.root"):  # by links
+        raise CallError(*problems)
+    found = _classes(classes, settings)
     beside = sum(1 for _ in _image_names(root))
     note = f"{beside} images lie in {root} beside the class folders and are left out"
     return Found(found.table, found.ignored, found.notes + ((note,) if beside else ()))
@@ -53,8 +57,9 @@ def _flat(root: Path, settings: FoldersDataset, subfolders: list[str]) -> Found:
 def _classes(folders: dict[str, Path], settings: FoldersDataset) -> Found:
     ignored: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
+    real = [_real(folder) for folder in folders.values()]
     for name, folder in folders.items():
-        of_class = list(_rows(folder, name, settings.recursive, ignored))
+        of_class = list(_rows(folder, name, settings.recursive, ignored, real))
         if not of_class:
             raise CallError(_no_images(folder, settings.recursive, f"class '{name}'"))
         rows += of_class
@@ -74,20 +79,33 @@ def _checked(names: list[str], folders: list[str], recursive: bool) -> dict[str,
             problems.append(f"dataset.pairs: the class '{name}' is given {count} times; each name once")
         if not name.strip():
             problems.append("dataset.pairs: a class has no name")
-    real = [os.path.realpath(folder) for folder in folders]
-    for i, folder in enumerate(folders):
-        problems += _folder_problem(Path(folder), f"dataset.pairs, class '{names[i]}'")
-        for j in range(i):
-            if real[i] == real[j]:
-                problems.append(f"dataset.pairs: '{names[j]}' and '{names[i]}' are the same folder: {folder}")
-            elif recursive and _inside(real[i], real[j]):
-                problems.append(
-                    f"dataset.pairs: the folders of '{names[j]}' and '{names[i]}' lie in each other, "
-                    "so with dataset.recursive=true images would count twice"
-                )
+    for name, folder in zip(names, folders, strict=True):
+        problems += _folder_problem(Path(folder), f"dataset.pairs, class '{name}'")
+    classes = [(name, Path(folder)) for name, folder in zip(names, folders, strict=True)]
+    problems += _overlaps(classes, recursive, "dataset.pairs")
     if problems:
         raise CallError(*problems)
-    return {name: Path(folder) for name, folder in zip(names, folders, strict=True)}
+    return dict(classes)
+
+
+def _overlaps(classes: Sequence[tuple[str, Path]], recursive: bool, what: str) -> list[str]:
+    """Classes whose folders are, links resolved, the same or lie in each other."""
+    problems = []
+    real = [_real(folder) for _, folder in classes]
+    for i, (name, folder) in enumerate(classes):
+        for j, (other, _) in enumerate(classes[:i]):
+            if real[i] == real[j]:
+                problems.append(f"{what}: '{other}' and '{name}' are the same folder: {folder}")
+            elif recursive and _inside(real[i], real[j]):
+                problems.append(f"{what}: the folders of '{other}' and '{name}' lie in each other, {TWICE}")
+    return problems
+
+
+def _real(folder: Path) -> str:
+    try:
+        return os.path.realpath(folder)
+    except ValueError:  # a NUL in the name: no such folder, which is said elsewhere
+        return str(folder)
 
 
 def _inside(a: str, b: str) -> bool:
@@ -100,6 +118,8 @@ def _must_be_folder(folder: Path, what: str) -> None:
 
 
 def _folder_problem(folder: Path, what: str) -> list[str]:
+    if not _is_utf8(str(folder)):
+        return [f"{what}: the folder's name is not valid UTF-8, rename it: {_printable(str(folder))}"]
     try:
         folder.stat()
         if not folder.is_dir():
@@ -125,7 +145,7 @@ def _no_images(folder: Path, recursive: bool, what: str) -> str:
 
 
 def _subfolders(root: Path) -> list[str]:
-    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(entry.name for entry in _entries(root) if _is_folder(entry) and not entry.name.startswith("."))
     for name in names:
         if not _is_utf8(name):
             raise CallError(f"dataset.root: a folder's name is not valid UTF-8, rename it: {_printable(name)}")
@@ -133,20 +153,19 @@ def _subfolders(root: Path) -> list[str]:
 
 
 def _has_images(folder: Path, recursive: bool) -> bool:
-    try:
-        return next((name for name in _walk(folder, recursive) if _is_image(name)), None) is not None
-    except PermissionError as error:
-        raise CallError(f"dataset.root: cannot be opened: {error.filename} ({error.strerror})") from error
+    return next((name for name in _walk(folder, recursive) if _is_image(name)), None) is not None
 
 
 def _image_names(folder: Path) -> Iterator[str]:
     return (name for name in _walk(folder, False) if _is_image(name))
 
 
-def _rows(folder: Path, label: str | None, recursive: bool, ignored: Counter[str]) -> Iterator[dict[str, Any]]:
-    for name in _walk(folder, recursive):
+def _rows(
+    folder: Path, label: str | None, recursive: bool, ignored: Counter[str], elsewhere: Iterable[str] = ()
+) -> Iterator[dict[str, Any]]:
+    for name in _walk(folder, recursive, elsewhere):
         if not _is_image(name):
-            ignored[Path(name).suffix.lower() or Path(name).name] += 1
+            ignored[_printable(Path(name).suffix.lower() or Path(name).name)] += 1
             continue
         inside = name if _is_utf8(name) else _printable(name)
         yield {
@@ -157,22 +176,38 @@ def _rows(folder: Path, label: str | None, recursive: bool, ignored: Counter[str
         }
 
 
-def _walk(folder: Path, recursive: bool) -> Iterator[str]:
-    """Names of files below `folder`, with '/'; hidden ones are not looked at; a folder reached twice counts once."""
-    seen = {os.path.realpath(folder)}
+def _walk(folder: Path, recursive: bool, elsewhere: Iterable[str] = ()) -> Iterator[str]:
+    """Names of files below `folder`, with '/'; hidden ones are not looked at; a folder reached twice counts once, and
+    folders `elsewhere` (real paths), which links may lead to, are left to others."""
+    seen = {os.path.realpath(folder), *elsewhere}
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        entries = sorted(os.scandir(folder / below), key=lambda entry: os.fsencode(entry.name))
-        for entry in entries:
+        for entry in _entries(folder / below):
             if entry.name.startswith("."):
                 continue
             name = f"{below}{entry.name}"
-            if not entry.is_dir():
+            if not _is_folder(entry):
                 yield name
             elif recursive and (real := os.path.realpath(folder / name)) not in seen:
                 seen.add(real)
                 waiting.append(f"{name}/")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, in the order of the names' bytes."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        raise CallError(f"dataset: a folder cannot be opened: {_printable(str(folder))} ({error.strerror})") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that is closed to us
+        return False
 
 
 def _is_image(name: str) -> bool:
@@ -192,9 +227,10 @@ def _group(rows: list[dict[str, Any]], pattern: str) -> tuple[str, ...]:
     missed = []
     for row in rows:
         match = re.search(pattern, row["id"])
-        if match:
-            row["group"] = match.group(1) if match.re.groups else match.group(0)
-        else:
+        group = match.group(min(1, match.re.groups)) if match else None
+        if group:
+            row["group"] = group
+        else:  # an empty match would put all of these into one group
             row["group"] = row["id"]
             missed.append(row["id"])
     if len(missed) == len(rows):

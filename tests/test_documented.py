@@ -1,0 +1,119 @@
+"""docs/outputs.md and what a run writes: everything written is listed, everything listed is written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.run_dir import ARTIFACTS, load_run
+from tests.cli.command import HOME, Clipscope
+from tests.cli.data import class_folders
+
+PAGE = (HOME / "docs" / "outputs.md").read_text(encoding="utf-8")
+HOLES = {
+    "<spread>": "(mean|sd|min|max)",
+    "<extent>": "(mean|min|max)",
+    "<radius>": "(max|mean|p95)",
+    "<class>": r"[^/|]+",
+    "<k>": r"\d+",
+}
+
+
+def section(title: str) -> list[list[str]]:
+    """Rows of the table under a heading, as cells."""
+    body = PAGE.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [re.split(r"(?<!\\)\|", line.strip().strip("|")) for line in body.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def names(cell: str) -> list[str]:
+    """`a.{parquet,csv}` is two files."""
+    text = cell.strip("`").replace("\\|", "|")
+    found = re.match(r"(.*)\{(.*)\}", text)
+    return [f"{found[1]}{ending}" for ending in found[2].split(",")] if found else [text]
+
+
+def pattern(name: str) -> re.Pattern[str]:
+    text = re.escape(name)
+    for hole, expression in HOLES.items():
+        text = text.replace(re.escape(hole), expression)
+    return re.compile(text)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
+    place = tmp_path_factory.mktemp("documented")
+    images = class_folders(place / "images", {"a|b": 12, "c": 12})
+    cli = Clipscope(place)
+    cli("-m", "dataset=folders", f"dataset.root={images}", "encoder.size=8", "projection=pca", "clustering.k=2,3")
+    return cli
+
+
+def both_ways(found: set[str], listed: list[str]) -> None:
+    patterns = {name: pattern(name) for name in listed}
+    unlisted = [name for name in found if not any(p.fullmatch(name) for p in patterns.values())]
+    unwritten = [name for name, p in patterns.items() if not any(p.fullmatch(f) for f in found)]
+    assert not unlisted, f"written, but not in docs/outputs.md: {sorted(unlisted)}"
+    assert not unwritten, f"in docs/outputs.md, but not written: {sorted(unwritten)}"
+
+
+def test_files(written: Clipscope) -> None:
+    folder = written.sweeps()[0] / "0"
+    found = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    tables = [name for row in section("Tables and arrays") for name in names(row[1])]
+    listed = [name for row in section("Files of the run") + section("Pictures") for name in names(row[0])]
+    both_ways(found, list(dict.fromkeys(tables + listed)))
+
+
+def test_files_of_a_sweep(written: Clipscope) -> None:
+    found = {file.name for file in written.sweeps()[0].iterdir() if file.is_file()}
+    both_ways(found, [name for row in section("Files of a sweep") for name in names(row[0])])
+
+
+def test_keys_of_metrics(written: Clipscope) -> None:
+    keys = set(load_run(written.sweeps()[0] / "0").metrics)
+    both_ways(keys, [name for row in section("Keys of metrics.json") for name in names(row[0])])
+
+
+def test_names_and_columns_of_tables(written: Clipscope) -> None:
+    run = load_run(written.sweeps()[0] / "0")
+    rows = section("Tables and arrays")
+    assert [row[0].strip("`") for row in rows] == list(ARTIFACTS) == list(run)
+    for name, _, said in rows:
+        value = run[name.strip("`")]
+        if isinstance(value, pd.DataFrame):
+            listed = " ".join(re.findall(r"`([^`]*)`", said)).split()
+            assert [c for c in listed if c != "..."] == list(value.columns), name
+
+
+def test_columns_of_points(written: Clipscope) -> None:
+    listed = re.search(r"`points.parquet` has the columns `([^`]*)`", PAGE)
+    assert listed is not None
+    assert listed[1].split() == list(load_run(written.sweeps()[0] / "0").points.columns)
+
+
+def test_every_shipped_choice_composes() -> None:
+    """Each file of conf/ is a choice that the schema accepts."""
+    from hydra import compose, initialize_config_dir
+
+    from pipeline import config
+
+    config.register()
+    for file in sorted((HOME / "conf").glob("*/*.yaml")):
+        group, choice = file.parent.name, file.stem
+        if choice.startswith("_") or group == "user":
+            continue
+        with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(HOME / "conf"), version_base="1.3"):
+            patch.setenv("CLIPSCOPE_HOME", str(HOME))
+            words = [f"{group}={choice}"] + (["dataset.root=/x"] if choice == "folders" else [])
+            read = config.read(compose("config", overrides=words))
+        assert getattr(read, group).name == choice
+
+
+def test_documents_name_files_that_exist() -> None:
+    for page in [*HOME.glob("*.md"), *HOME.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / Path(target)).exists(), f"{page.name} links to {target}"
