@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -52,8 +53,6 @@ class Say:
             BarColumn(),
             TextColumn("{task.fields[amount]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.err, transient=True) as progress:
             task = progress.add_task(f"{what:<16}", total=None, amount="")
@@ -112,8 +111,9 @@ def _headline(record: dict[str, Any], metrics: dict[str, float]) -> str:
 
 def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, completed=done, total=total)
-    speed = progress.tasks[0].speed
-    progress.update(task, amount=f"{done:,}/{total:,}" + (f"  {speed:,.0f}/s" if speed else ""))
+    speed, left = progress.tasks[0].speed, progress.tasks[0].time_remaining
+    amount = f"{done:,}/{total:,}" + (f"  {speed:,.0f}/s" if speed else "")
+    progress.update(task, amount=amount + (f"  {timedelta(seconds=round(left))} left" if left else ""))
 
 
 def _table(title: str) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +11,6 @@ import pandas as pd
 from pipeline.errors import RunError
 from pipeline.schema import NoProjection, PcaProjection, UmapProjection
 from pipeline.stage import Facts, Stage, Workspace
-
-log = logging.getLogger(__name__)
 
 QUALITY = ("trustworthiness", "continuity", "neighbours_kept")
 
@@ -30,8 +27,6 @@ def run(settings: Any, workspace: Workspace, image_embeddings: np.ndarray) -> di
     quality: dict[str, float] = {}
     if not isinstance(chosen, NoProjection):
         quality = projection_quality(image_embeddings, projection)
-        if quality["anchors"] < len(projection):
-            log.warning("projection quality was measured on %d images drawn at random", quality["anchors"])
     table = pd.DataFrame({"name": list(quality), "value": list(quality.values())}, columns=["name", "value"])
     table["value"] = table["value"].astype(float)
     return {"projection": projection, "projection_quality": table, "map": _map(settings, projection, workspace)}
