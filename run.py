@@ -40,7 +40,10 @@ def _run() -> int:
         start(_job)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: `clustering=null`
         return _refuse([explain(error)])
+    except OSError as error:  # the sweep's folder, the only one that Hydra makes
+        return _refuse([f"paths.outputs: cannot write in {error.filename}: {error.strerror}"])
     except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
         sweep.finish()
         return 130
     return max(statuses, default=0) if sweep.outcome is None else sweep.outcome

@@ -29,6 +29,7 @@ MORE = """\
 A setting with brackets, commas or spaces needs quotes inside quotes, as above. `-m` sweeps over comma lists.
 Results: outputs/<date>/<time>/ (report.html, metrics.json, tables, pictures). What is in there: docs/outputs.md.
 In Python: from pipeline.run_dir import load_run. Cache: python -m pipeline.cache --help.
+Exit status: 0 done, 1 a run (or a job of a sweep) failed, 2 the call was wrong, 130 interrupted.
 """
 
 

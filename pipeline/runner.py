@@ -65,6 +65,9 @@ def run(config: Config, command: str, sweep: Any = None, say: Say | None = None)
             show(job, say)
             return 0
         going = Going(job, command, place, say)
+    except OSError as error:
+        say.error(f"{error.strerror or error} {error.filename or ''}".strip())
+        return 1
     except UserError as error:
         for problem in () if place else error.problems:
             say.error(problem)
@@ -134,12 +137,18 @@ class Going:
     def go(self) -> int:
         """All stages, then whatever can be said of them, however they ended."""
         with _log_file(self.folder / LOG), _terminated_is_interrupted():
+            status, ended, reason = self._stages()
             try:
-                status, ended, reason = self._stages()
                 self._finish(ended, reason)
-            except KeyboardInterrupt:  # while finishing: the record must not say 'running' for ever
+            except KeyboardInterrupt:  # the record must not say 'running' for ever
                 status, ended, reason = INTERRUPTED, "interrupted", "interrupted while the report was written"
                 self._close(ended, reason)
+            except Exception as error:
+                log.exception("report")
+                status, ended = status or 1, "failed"
+                reason = reason or f"report: {_first_line(error)} (traceback in {LOG})"
+                with contextlib.suppress(OSError):  # a full disk: what is there is there
+                    self._close(ended, reason)
         self._last_words(ended, reason)
         if status == INTERRUPTED and self.place:
             raise KeyboardInterrupt
@@ -167,8 +176,7 @@ class Going:
             return self._failed(current, f"{current}: {error.strerror or error} {error.filename or ''}".strip(), 1)
         except Exception as error:
             log.exception("stage %s", current)
-            first = (str(error).splitlines() or [""])[0]
-            return self._failed(current, f"{current}: {type(error).__name__}: {first} (traceback in {LOG})", 1)
+            return self._failed(current, f"{current}: {_first_line(error)} (traceback in {LOG})", 1)
 
     def _failed(self, current: str, reason: str, status: int) -> tuple[int, str, str]:
         self._mark(current, "failed")
@@ -318,7 +326,7 @@ class Going:
         if stage.name == "encoder":
             self.record["encoder"] = _encoder_facts(self.made["encoder"], self.keys.artifacts["encoder"])
         elif stage.name == "listing":
-            self.record["dataset"]["fingerprint"] = self.keys.artifacts["candidates"]
+            self.record["dataset"]["fingerprint"] = self.keys.artifacts["files"]
         elif stage.name == "images":
             skipped = self.values["skipped"]
             self.record["images"] |= {"read": len(self.values["images"]), "skipped": len(skipped)}
@@ -433,6 +441,10 @@ class Values(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _new_folder(outputs: Path) -> Path:

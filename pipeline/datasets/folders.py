@@ -124,7 +124,7 @@ def _folder_problem(folder: Path, what: str) -> list[str]:
         folder.stat()
         if not folder.is_dir():
             return [f"{what}: not a folder: {folder}"]
-        next(os.scandir(folder), None)
+        os.scandir(folder).close()
     except FileNotFoundError:
         return [f"{what}: no such folder: {folder}{_nearest_sibling(folder)}"]
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from pipeline.stage import Drawing, Facts, Stage, Workspace, key_part
 
 log = logging.getLogger(__name__)
 
+PAIRS_UP_TO = 100  # classes up to which metrics.json has every pair of them; the table always has
 SPREAD = ("mean", "sd", "min", "max")
 
 
@@ -107,7 +108,7 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
         name = key_part(row["class"])
         numbers |= {f"within/{name}/{what}": row[f"within_{what}"] for what in SPREAD}
         numbers |= {f"radius/{name}/{what}": row[f"radius_{what}"] for what in ("max", "mean", "p95")}
-    for row in made["class_pairs"].to_dict("records"):
+    for row in made["class_pairs"].to_dict("records") if len(made["class_summary"]) <= PAIRS_UP_TO else ():
         pair = f"{key_part(row['class_a'])}|{key_part(row['class_b'])}"
         numbers |= {f"between/{pair}/{what}": row[f"between_{what}"] for what in ("mean", "min", "max")}
     return numbers

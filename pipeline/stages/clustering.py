@@ -13,6 +13,7 @@ from pipeline.schema import NoProjection
 from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.projection import map_name
 
+SHOWN = 50  # clusters that get a picture of their images: the largest
 DEFAULT_K = 8  # where neither the call nor the labels say how many
 
 
@@ -54,7 +55,8 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
     figures = {"map": cluster_and_label_map(needs["map"], clusters, labels, subtitle)}
     rows = images.to_dict("records")
     sizes = np.bincount(clusters[clusters >= 0])
-    for cluster, of_cluster in made["cluster_examples"].groupby("cluster"):
+    examples = made["cluster_examples"]
+    for cluster, of_cluster in examples[examples["cluster"] < SHOWN].groupby("cluster"):
         shown = {
             kind: [rows[row] for row in of_cluster.loc[of_cluster["kind"] == kind, "row"]]
             for kind in ("nearest", "random")
