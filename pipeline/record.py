@@ -9,12 +9,16 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.run_dir import process_start
+from pipeline.schema import Config, plain
+
+FORMAT = 1  # of run.json
 
 
 def git_state(home: Path) -> dict[str, Any] | None:
@@ -96,3 +100,95 @@ def peak_memory_mb() -> float:
     """The most memory that this process has held so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def first_record(
+    config: Config, found: Any, plan: Any, command: str, sweep: dict[str, Any] | None, home: Path
+) -> dict[str, Any]:
+    """run.json as it is when a run starts. found: what the data set listed; plan: the stages to come."""
+    stages: list[dict[str, Any]] = [
+        {"name": s.name, "status": "not reached", "cache": "off", "seconds": None, "warnings": []} for s in plan.stages
+    ]
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "reason": None,
+        "started": now(),
+        "finished": None,
+        "seconds": None,
+        "command": command,
+        "config": plain(config),
+        "dataset": {"name": config.dataset.name, "fingerprint": None},
+        "encoder": {"name": config.encoder.name},
+        "images": {
+            "listed": len(found.table),
+            "classes": len(found.classes),
+            "labelled": bool(found.classes),
+            "captioned": bool(found.table["caption"].notna().any()),
+            "ignored": found.ignored,
+        },
+        "skipped_reasons": {},
+        "stages": stages,
+        "left_out": [{"stage": name, "reason": reason} for name, reason in plan.left_out],
+        "warnings": [],
+        "seeds": _seeds(plain(config)),
+        "device": "cpu",
+        "git": git_state(home),
+        "versions": versions(home),
+        "machine": machine(),
+        "process": process(),
+        "sweep": sweep,
+    }
+
+
+def refused_record(reason: str, config: dict[str, Any], sweep: dict[str, Any]) -> dict[str, Any]:
+    """run.json of a job of a sweep that never started."""
+    time = now()
+    return {
+        "format": FORMAT,
+        "status": "failed",
+        "reason": reason,
+        "started": time,
+        "finished": time,
+        "seconds": 0.0,
+        "config": config,
+        "stages": [],
+        "sweep": sweep,
+        "process": process(),
+    }
+
+
+def sweep_record(number: int, overrides: Sequence[str]) -> dict[str, Any]:
+    """Which job of a sweep, and what makes it differ from the others."""
+    return {"job": number, "overrides": list(overrides)}
+
+
+def encoder_facts(handle: Any, fingerprint: str | None) -> dict[str, Any]:
+    """What the record says of an encoder (inference.encoders.EncoderHandle)."""
+    encoder = handle.load()
+    return {
+        "name": encoder.name,
+        "model": encoder.model,
+        "dimension": encoder.dimension,
+        "fingerprint": fingerprint,
+        "preprocessing": encoder.preprocessing,
+        "normalized": handle.normalize,
+        "precision": encoder.precision,
+        "dtype": "float32" if handle.normalize else encoder.dtype,
+    }
+
+
+def _seeds(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every seed in the config by its dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= _seeds(value, f"{prefix}{key}.")
+        elif key == "seed" or key.endswith("_seed"):
+            found[prefix + key] = value
+    return found
+
+
+def now() -> str:
+    """The time in UTC, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

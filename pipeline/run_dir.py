@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -261,3 +262,65 @@ def _is_whole_file(value: np.memmap, file: Path) -> bool:
         return False
     place = ("shape", "dtype", "strides", "offset")
     return all(getattr(stored, name) == getattr(value, name) for name in place) and not value.flags.writeable
+
+
+class Values(Mapping[str, Any]):
+    """Artifacts of the run: in memory, or read from its folder when asked for, so that all see what was saved."""
+
+    def __init__(self, folder: Path, in_memory: dict[str, Any]) -> None:
+        self.folder, self.in_memory = folder, in_memory
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.in_memory:
+            if name not in self:
+                raise KeyError(name)
+            self.in_memory[name] = ARTIFACTS[name].load(self.folder)
+        return self.in_memory[name]
+
+    def __contains__(self, name: object) -> bool:
+        if name in self.in_memory:
+            return True
+        return name in ARTIFACTS and (self.folder / ARTIFACTS[str(name)].files()[0]).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in ARTIFACTS if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def new_folder(outputs: Path) -> Path:
+    """A folder that no other run has: made exclusively, by microseconds."""
+    while True:
+        folder = outputs / datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not folder.is_dir():
+                raise CallError(f"paths.outputs: a file is in the way: {folder}") from None
+        except OSError as error:
+            raise CallError(f"paths.outputs: cannot write in {outputs}: {error.strerror}") from error
+
+
+def claim_folder(folder: Path) -> Path:
+    """A job's folder in a sweep: claimed by making its record. Raises CallError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECORD).open("x").close()
+    except FileExistsError as error:
+        raise CallError(f"{folder}: holds a run already") from error
+    except OSError as error:
+        raise CallError(f"paths.outputs: cannot write in {folder}: {error.strerror}") from error
+    return folder
+
+
+def must_be_writable(folder: Path, key: str) -> None:
+    """Raises CallError that names the config key where nothing can be written in `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CallError(f"{key}: cannot write in {folder}: {error.strerror}") from error

@@ -7,40 +7,43 @@ import logging
 import math
 import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline import record as facts_of
 from pipeline.cache import ContentHashes, Entry, Store
 from pipeline.console import Say
-from pipeline.errors import CallError, UserError
+from pipeline.errors import UserError
 from pipeline.keys import Keys, captions_shown, settings_of
 from pipeline.plan import Plan, plan
-from pipeline.run_dir import ARTIFACTS, LOG, METRICS, POINTS, RECORD, REPORT, Run, link, write_json
-from pipeline.schema import CacheUse, Config, plain
+from pipeline.run_dir import (
+    ARTIFACTS,
+    LOG,
+    METRICS,
+    POINTS,
+    RECORD,
+    REPORT,
+    Run,
+    Values,
+    claim_folder,
+    link,
+    must_be_writable,
+    new_folder,
+    write_json,
+)
+from pipeline.schema import CacheUse, Config, SweepJob, plain
 from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages import known_stages
+from pipeline.surroundings import collected_warnings, log_file, terminated_is_interrupted
 
 log = logging.getLogger(__name__)
 
 HOME = Path(__file__).resolve().parents[1]
 LINKED_FROM = 2**20  # bytes from which a run folder links into the cache instead of copying
 INTERRUPTED = 130  # the shell's own status for Ctrl-C
-
-
-@dataclass(frozen=True)
-class Place:
-    """A sweep's folder for this job."""
-
-    folder: Path
-    number: int
-    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,9 @@ class Job:
     plan: Plan
 
 
-def run(config: Config, command: str, sweep: Any = None, say: Say | None = None) -> int:
+def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | None = None) -> int:
     """One run, from the checked config to the report. Returns the exit status; KeyboardInterrupt only in a sweep."""
     say = say or Say()
-    place = Place(sweep.folder, sweep.number, sweep.overrides) if sweep else None
     os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(config.paths.cache) / "numba"))  # read when numba is imported
     try:
         job = prepare(config, say)
@@ -64,15 +66,15 @@ def run(config: Config, command: str, sweep: Any = None, say: Say | None = None)
 
             show(job, say)
             return 0
-        going = Going(job, command, place, say)
+        going = Going(job, command, sweep, say)
     except OSError as error:
         say.error(f"{error.strerror or error} {error.filename or ''}".strip())
         return 1
     except UserError as error:
-        for problem in () if place else error.problems:
+        for problem in () if sweep else error.problems:
             say.error(problem)
-        if place:
-            record_refused(place.folder, place.number, place.overrides, "; ".join(error.problems), plain(config))
+        if sweep:
+            record_refused(sweep.folder, sweep.number, sweep.overrides, "; ".join(error.problems), plain(config))
         return error.status
     return going.go()
 
@@ -99,30 +101,18 @@ def record_refused(
 ) -> None:
     """A job of a sweep that never started: its record says why."""
     folder.mkdir(parents=True, exist_ok=True)
-    now = _now()
-    record = {
-        "format": 1,
-        "status": "failed",
-        "reason": reason,
-        "started": now,
-        "finished": now,
-        "seconds": 0.0,
-        "config": config or {},
-        "stages": [],
-        "sweep": {"job": number, "overrides": list(overrides)},
-        "process": facts_of.process(),
-    }
-    write_json(folder / RECORD, record)
+    about = facts_of.sweep_record(number, overrides)
+    write_json(folder / RECORD, facts_of.refused_record(reason, config or {}, about))
 
 
 class Going:
     """A run that has its folder."""
 
-    def __init__(self, job: Job, command: str, place: Place | None, say: Say) -> None:
+    def __init__(self, job: Job, command: str, place: SweepJob | None, say: Say) -> None:
         self.job, self.config, self.say, self.place = job, job.config, say, place
         self.began = time.monotonic()
-        _must_be_writable(Path(self.config.paths.cache), "paths.cache")
-        self.folder = _sweep_folder(place) if place else _new_folder(Path(self.config.paths.outputs))
+        must_be_writable(Path(self.config.paths.cache), "paths.cache")
+        self.folder = claim_folder(place.folder) if place else new_folder(Path(self.config.paths.outputs))
         self.keys = Keys(self.config)
         self.scratch = Store(self.folder / ".work")
         use = self.config.cache is CacheUse.use
@@ -131,12 +121,13 @@ class Going:
         self.made: dict[str, Any] = {"found": job.found}
         self.values = Values(self.folder, self.made)
         self.metrics: dict[str, float] = {}
-        self.record = self._first_record(command)
+        about = facts_of.sweep_record(place.number, place.overrides) if place else None
+        self.record = facts_of.first_record(self.config, job.found, job.plan, command, about, HOME)
         self._write()
 
     def go(self) -> int:
         """All stages, then whatever can be said of them, however they ended."""
-        with _log_file(self.folder / LOG), _terminated_is_interrupted():
+        with log_file(self.folder / LOG), terminated_is_interrupted():
             status, ended, reason = self._stages()
             try:
                 self._finish(ended, reason)
@@ -252,7 +243,7 @@ class Going:
         start = time.monotonic()
         shutil.rmtree(partial / "files")
         (partial / "files").mkdir()
-        with _collected_warnings() as warnings:
+        with collected_warnings() as warnings:
             workspace = self._workspace(partial / "work", progress)
             made = stage.run(settings_of(stage, self.config), workspace, **self._needs(stage))
         for name in stage.makes:
@@ -324,7 +315,7 @@ class Going:
     def _learn(self, stage: Stage) -> None:
         """What the record says about data and encoder, once the stage that knows has run."""
         if stage.name == "encoder":
-            self.record["encoder"] = _encoder_facts(self.made["encoder"], self.keys.artifacts["encoder"])
+            self.record["encoder"] = facts_of.encoder_facts(self.made["encoder"], self.keys.artifacts["encoder"])
         elif stage.name == "listing":
             self.record["dataset"]["fingerprint"] = self.keys.artifacts["files"]
         elif stage.name == "images":
@@ -357,7 +348,7 @@ class Going:
         self.record |= {
             "status": status,
             "reason": reason,
-            "finished": _now(),
+            "finished": facts_of.now(),
             "seconds": round(time.monotonic() - self.began, 3),
             "peak_memory_mb": facts_of.peak_memory_mb(),
         }
@@ -377,194 +368,14 @@ class Going:
         if (self.folder / REPORT).is_file():
             self.say.place("report", self.folder / REPORT)
 
-    def _first_record(self, command: str) -> dict[str, Any]:
-        found = self.job.found
-        stages: list[dict[str, Any]] = [
-            {"name": s.name, "status": "not reached", "cache": "off", "seconds": None, "warnings": []}
-            for s in self.job.plan.stages
-        ]
-        return {
-            "format": 1,
-            "status": "running",
-            "reason": None,
-            "started": _now(),
-            "finished": None,
-            "seconds": None,
-            "command": command,
-            "config": plain(self.config),
-            "dataset": {"name": self.config.dataset.name, "fingerprint": None},
-            "encoder": {"name": self.config.encoder.name},
-            "images": {
-                "listed": len(found.table),
-                "classes": len(found.classes),
-                "labelled": bool(found.classes),
-                "captioned": bool(found.table["caption"].notna().any()),
-                "ignored": found.ignored,
-            },
-            "skipped_reasons": {},
-            "stages": stages,
-            "left_out": [{"stage": name, "reason": reason} for name, reason in self.job.plan.left_out],
-            "warnings": [],
-            "seeds": _seeds(plain(self.config)),
-            "device": "cpu",
-            "git": facts_of.git_state(HOME),
-            "versions": facts_of.versions(HOME),
-            "machine": facts_of.machine(),
-            "process": facts_of.process(),
-            "sweep": {"job": self.place.number, "overrides": list(self.place.overrides)} if self.place else None,
-        }
-
     def _write(self) -> None:
         write_json(self.folder / RECORD, self.record)
-
-
-class Values(Mapping[str, Any]):
-    """Artifacts of the run: in memory, or read from its folder when asked for, so that all see what was saved."""
-
-    def __init__(self, folder: Path, in_memory: dict[str, Any]) -> None:
-        self.folder, self.in_memory = folder, in_memory
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self.in_memory:
-            if name not in self:
-                raise KeyError(name)
-            self.in_memory[name] = ARTIFACTS[name].load(self.folder)
-        return self.in_memory[name]
-
-    def __contains__(self, name: object) -> bool:
-        if name in self.in_memory:
-            return True
-        return name in ARTIFACTS and (self.folder / ARTIFACTS[str(name)].files()[0]).is_file()
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in ARTIFACTS if name in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
-def _new_folder(outputs: Path) -> Path:
-    """A folder that no other run has: made exclusively, by microseconds."""
-    while True:
-        folder = outputs / datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            if not folder.is_dir():
-                raise CallError(f"paths.outputs: a file is in the way: {folder}") from None
-        except OSError as error:
-            raise CallError(f"paths.outputs: cannot write in {outputs}: {error.strerror}") from error
-
-
-def _sweep_folder(place: Place) -> Path:
-    try:
-        place.folder.mkdir(parents=True, exist_ok=True)
-        (place.folder / RECORD).open("x").close()
-    except FileExistsError as error:
-        raise CallError(f"{place.folder}: holds a run already") from error
-    except OSError as error:
-        raise CallError(f"paths.outputs: cannot write in {place.folder}: {error.strerror}") from error
-    return place.folder
-
-
-def _must_be_writable(folder: Path, key: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise CallError(f"{key}: cannot write in {folder}: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _log_file(file: Path) -> Iterator[None]:
-    """run.log: what the libraries and we have to say, tracebacks included."""
-    handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(min(before or logging.WARNING, logging.INFO))
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        root.setLevel(before)
-        root.removeHandler(handler)
-        handler.close()
-
-
-@contextlib.contextmanager
-def _collected_warnings() -> Iterator[list[str]]:
-    """The warnings that our own code logs meanwhile: they belong to the result and are shown again with it."""
-    lines: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.name.startswith(("pipeline.", "inference.")):
-                lines.append(record.getMessage())
-
-    collector = Collector(logging.WARNING)
-    logging.getLogger().addHandler(collector)
-    try:
-        yield lines
-    finally:
-        logging.getLogger().removeHandler(collector)
-
-
-@contextlib.contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """A polite kill ends like Ctrl-C: recorded, nothing lost."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt("terminated from outside")
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _encoder_facts(handle: Any, fingerprint: str | None) -> dict[str, Any]:
-    encoder = handle.load()
-    return {
-        "name": encoder.name,
-        "model": encoder.model,
-        "dimension": encoder.dimension,
-        "fingerprint": fingerprint,
-        "preprocessing": encoder.preprocessing,
-        "normalized": handle.normalize,
-        "precision": encoder.precision,
-        "dtype": "float32" if handle.normalize else encoder.dtype,
-    }
-
-
-def _seeds(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Every seed in the config by its dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= _seeds(value, f"{prefix}{key}.")
-        elif key == "seed" or key.endswith("_seed"):
-            found[prefix + key] = value
-    return found
-
-
 def _number(value: Any) -> float:
     number = float(value)
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

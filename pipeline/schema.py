@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's own mark for 'a value must be given'
@@ -177,6 +178,15 @@ class Config:
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     plots: PlotSettings = field(default_factory=PlotSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """Where a job of a sweep writes, and what makes it differ from the others."""
+
+    folder: Path
+    number: int
+    overrides: tuple[str, ...]
 
 
 # group -> schema name in Hydra's store -> class. The stored names begin with '_' and so are never offered as choices.

@@ -9,7 +9,6 @@ import dataclasses
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline import schema
 from pipeline.config.messages import explain
 from pipeline.errors import CallError, one_of
-from pipeline.schema import CHOICES, Config
+from pipeline.schema import CHOICES, Config, SweepJob
 from pipeline.stages import NAMES
 
 HOME = Path(__file__).resolve().parents[2]  # the folder of run.py
 CONF = HOME / "conf"
-
-
-@dataclass(frozen=True)
-class SweepJob:
-    """Where a job of a sweep writes, and what makes it differ from the others."""
-
-    folder: Path
-    number: int
-    overrides: tuple[str, ...]
 
 
 def register() -> None:
