@@ -45,13 +45,13 @@ def agreement(labels: Array, clusters: Array) -> dict[str, float]:
     (0.833, 1.0)
     """
     table, _, _ = contingency(labels, clusters)
-    n = table.sum()
+    n = int(table.sum())
     if n == 0:
         return dict.fromkeys(("ari", "ami", "nmi", "accuracy", "purity"), float("nan"))
     return {
         **_adjusted(table),
-        "accuracy": float(_best_match(table) / n),
-        "purity": float(table.max(axis=0).sum() / n),
+        "accuracy": _best_match(table) / n,
+        "purity": int(table.max(axis=0).sum()) / n,
     }
 
 

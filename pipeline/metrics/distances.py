@@ -221,7 +221,7 @@ def _radii(members: _Members, centers: Floats, block_bytes: int) -> tuple[Floats
     classes, starts = members.classes(slice(0, n))
     for code, rows in zip(classes, _segments(starts, n), strict=True):
         own = distances[rows]
-        largest[code], mean[code], p95[code] = own.max(), own.mean(), np.percentile(own, 95)
+        largest[code], mean[code], p95[code] = np.max(own), np.mean(own), np.percentile(own, 95)
     return largest, mean, p95
 
 
@@ -378,7 +378,7 @@ def _overall(pairs: _Pairs, chosen: Array) -> Spread:
         return Spread(np.nan, np.nan, np.nan, np.nan, 0)
     mean = (number * pairs.mean[chosen]).sum() / total
     variance = (number * (pairs.sd[chosen] ** 2 + (pairs.mean[chosen] - mean) ** 2)).sum() / total
-    low, high = pairs.low[chosen].min(), pairs.high[chosen].max()
+    low, high = np.min(pairs.low[chosen]), np.max(pairs.high[chosen])
     return Spread(float(mean), float(np.sqrt(variance)), float(low), float(high), int(total))
 
 
