@@ -17,6 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from typing import Any
 import numpy as np
 
 from inference.encoders import Encoder, EncoderHandle
-from inference.images import ImageFile, UnreadableImage
+from inference.images import ImageFile, UnreadableImage, warm_up
 
 SHARD = 256  # rows; also the most that a kill can cost each worker
 BATCH = 64  # images encoded at a time, never across shards
 SMALL = 8 * 2**20  # bytes of files below which starting processes costs more than it saves
+PASSING = ("timeout", "killed", "out of memory")  # reasons that may be gone next time: such shards are made again
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -95,7 +97,10 @@ def embed(
         _embed_here(todo, handle, shards, done, len(paths), progress)
     else:
         _Supervisor(handle, shards, timeout, done, len(paths), progress).run(todo, count)
-    return _assemble(shards, len(tasks), handle, folder / "image_embeddings.npy")
+    embedded = _assemble(shards, len(tasks), handle, folder / "image_embeddings.npy")
+    for number in {row // SHARD for row, reason, _ in embedded.unreadable if reason in PASSING}:
+        (shards / f"{number:05d}.json").unlink()
+    return embedded
 
 
 def _tasks(paths: Sequence[str]) -> list[_Task]:
@@ -150,7 +155,7 @@ def _make_shard(encoder: Encoder, normalize: bool, task: _Task, shards: Path, an
             unreadable.append((row, error.reason, error.detail))
             continue
         except MemoryError:
-            unreadable.append((row, "too large", "decoding it needs more memory than there is"))
+            unreadable.append((row, "out of memory", "decoding it needs more memory than there was"))
             continue
         rows.append(row)
         sizes.append(image.size)
@@ -244,7 +249,8 @@ class _Supervisor:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.handle, self.shards), daemon=True)
-        process.start()
+        with _deaf_to_ctrl_c():
+            process.start()
         theirs.close()
         worker = _Worker(process, ours, task, since=time.monotonic())
         self.active.append(worker)
@@ -283,7 +289,8 @@ class _Supervisor:
 
     def _died(self, worker: _Worker) -> None:
         worker.process.join()
-        self._give_up(worker, "crashed", f"the decoder ended {_ending(worker.process.exitcode)}")
+        reason = "killed" if worker.process.exitcode == -signal.SIGKILL else "crashed"
+        self._give_up(worker, reason, f"the decoder ended {_ending(worker.process.exitcode)}")
 
     def _give_up_hanging(self) -> None:
         for worker in list(self.active):
@@ -297,7 +304,8 @@ class _Supervisor:
         self.active.remove(worker)
         worker.connection.close()
         if worker.row is None:
-            raise EmbeddingFailed(f"a worker process ended {_ending(worker.process.exitcode)} before it read an image")
+            doing = "while it encoded a batch of images" if worker.seen else "before it read an image"
+            raise EmbeddingFailed(f"a worker process ended {_ending(worker.process.exitcode)} {doing}")
         worker.task.given_up[worker.row] = (reason, detail)
         self._start(worker.task)
 
@@ -306,6 +314,17 @@ def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         return f"with signal {signal.Signals(-code).name}" + (" (out of memory?)" if code == -9 else "")
     return f"with exit status {code}"
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """A process started meanwhile never hears Ctrl-C, which a terminal sends to all: it ends when this one does."""
+    resource_tracker.ensure_running()  # else the start does it, and unblocks
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -327,9 +346,7 @@ def _work(connection: Connection, handle: EncoderHandle, shards: Path) -> None:
     """A worker process: makes the shards that it is sent until nobody sends any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
     try:
-        import cv2
-
-        cv2.setNumThreads(1)
+        warm_up()
         encoder = handle.load()
         while True:
             task = connection.recv()

@@ -20,6 +20,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp",
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_BYTES = 256 * 2**20  # a decoder scanning junk for longer would be taken for a hang
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
+LIBPNG_SIDE = 1_000_000  # pixels: OpenCV's reader refuses longer sides
 ORIENTATION = 0x0112  # EXIF tag
 # its values -> PIL.Image.Transpose: flips, rotations (counter-clockwise), transpose and transverse
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -81,6 +82,15 @@ class ImageFile:
     def _seen(self, pixels: np.ndarray) -> np.ndarray:
         self.size = (int(pixels.shape[1]), int(pixels.shape[0]))
         return pixels
+
+
+def warm_up() -> None:
+    """For a worker process: import the decoders, so that the first image is not charged for it; one thread each."""
+    import cv2
+    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+
+    Image.preinit()
+    cv2.setNumThreads(1)
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -173,9 +183,12 @@ def _gray_by_opencv(data: bytes, checked: Any) -> np.ndarray:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    except cv2.error:
+        if pixels is None and checked.format == "PNG" and max(checked.size) <= LIBPNG_SIDE:
+            # Pillow fills up rows that are missing, without a word
+            raise UnreadableImage("damaged", "there are fewer pixels than the header says")
+    except cv2.error:  # wider or higher than it reads
         pixels = None
-    if pixels is None:  # a format that this OpenCV was built without
+    if pixels is None:  # a format that this OpenCV was built without, or a TIFF that lies on its side
         pixels = cv2.cvtColor(np.asarray(_as_rgb(_turned(checked))), cv2.COLOR_RGB2GRAY)
     return np.asarray(pixels)
 

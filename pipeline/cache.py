@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pipeline.run_dir import write_json
 
@@ -195,11 +195,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for folder, size, days in entries:
         sys.stdout.write(f"{folder.parent.name:<24} {folder.name[:12]}  {size / 2**20:9.1f} MB  {days:6.1f} days\n")
         if given.action == "prune":
-            shutil.rmtree(folder)
+            _delete(folder)
     total = sum(size for _, size, _ in entries)
     verb = "deleted" if given.action == "prune" else "in all"
     sys.stdout.write(f"{len(entries)} entries, {total / 2**20:.1f} MB {verb}\n")
     return 0
+
+
+def _delete(folder: Path) -> None:
+    """One entry, unless a run is working in it."""
+    lock = folder.with_name(f"{folder.name.removesuffix('.partial')}.lock")
+    with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
+        shutil.rmtree(folder)
+        lock.unlink(missing_ok=True)
 
 
 def _entries(root: Path) -> list[tuple[Path, int, float]]:

@@ -48,6 +48,10 @@ class Keys:
         self.artifacts.update({made: f"{made}:{key}" if key else None for made in stage.makes})
         return key
 
+    def unsettle(self, stage: Stage) -> None:
+        """What the stage made holds for this run only, and so does all that follows from it."""
+        self.artifacts.update(dict.fromkeys(stage.makes, None))
+
     def of_pictures(self, stage: Stage) -> str | None:
         """The key of the stage's pictures."""
         inputs = {name: self.artifacts[name] for name in (*stage.makes, *stage.needs, *stage.draw_needs)}

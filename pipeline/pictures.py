@@ -20,7 +20,9 @@ class Thumbnails:
         self._read = lru_cache(maxsize=4096)(self._decode)
 
     def __call__(self, path: str) -> np.ndarray | None:
-        """(h, w, 3) uint8, None where the file is gone or damaged by now."""
+        """(h, w, 3) uint8, None where the file is gone or damaged by now, or never was ('')."""
+        if not path:
+            return None
         found = self._read(path)
         self.lost += found is None
         return found

@@ -54,7 +54,19 @@ def order(wanted: Sequence[str], known: Mapping[str, Stage], given: Sequence[str
 
     for name in wanted:
         add(known[name], ())
-    return tuple(ordered)
+    return _early_first(ordered, list(known))
+
+
+def _early_first(stages: list[Stage], names: list[str]) -> tuple[Stage, ...]:
+    """Of the stages that could come next, the one that stands first in `names`: checks come before costly work."""
+    waiting = sorted(stages, key=lambda stage: names.index(stage.name))
+    done: list[Stage] = []
+    while waiting:
+        open_needs = {name for stage in waiting for name in stage.makes}
+        ready = (s for s in waiting if not open_needs.intersection((*s.needs, *s.draw_needs)))
+        done.append(stage := next(ready))
+        waiting.remove(stage)
+    return tuple(done)
 
 
 def plan(
@@ -78,7 +90,8 @@ def plan(
         raise CallError(f"stage '{name}' cannot be done: {reason}")
     possible = [name for name in wanted if name not in refused]
     if not possible:
-        raise CallError(*(f"stage '{name}' cannot be done: {reason}" for name, reason in refused.items()))
+        causes = [f"stage '{name}' cannot be done: {reason}" for name, reason in refused.items()]
+        raise CallError(*causes or ["stages: no stage is named"])
     left_out = tuple((name, reason) for name, reason in refused.items())
     return Plan(order(possible, known, given), left_out)
 

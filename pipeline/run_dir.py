@@ -54,7 +54,7 @@ class Table:
         file = root / self.files()[0]
         if file.suffix == ".parquet":
             return pd.read_parquet(file)
-        return pd.read_csv(file, dtype=str, keep_default_na=False)
+        return pd.read_csv(file, dtype=str, keep_default_na=False, lineterminator="\n")  # a name may hold '\r'
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ class Going:
         name = key or "unseeded"
         kept = store.find(stage.name, name)
         entry["key"] = key
-        entry["cache"] = "hit" if kept else ("miss" if store is not self.scratch else "off")
+        entry["cache"] = "hit" if kept else "miss"
         if kept is None:
             with store.making(stage.name, name) as partial:
                 kept = store.find(stage.name, name)  # another process may have made it while this one waited
@@ -236,6 +236,8 @@ class Going:
                     kept = self._make(stage, store, partial, name, progress)
                 else:
                     shutil.rmtree(partial, ignore_errors=True)
+        if kept.folder.is_relative_to(self.scratch.root):
+            entry["cache"] = "off"
         self._bring(kept)
         return kept.made
 
@@ -251,6 +253,9 @@ class Going:
         numbers = self._numbers(stage, made)
         cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
         result = {"metrics": numbers, "warnings": warnings, **cost}
+        if not stage.settled(made):
+            self.keys.unsettle(stage)
+            return self._this_time_only(stage.name, partial, result)
         return store.complete(partial, stage.name, key, self.keys.explain(stage), result)
 
     def _needs(self, stage: Stage) -> dict[str, Any]:
@@ -306,11 +311,15 @@ class Going:
         cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
         if thumbnails.lost and store is not self.scratch:  # drawn with gaps: shown, but not kept for later
             self._warn(f"{stage.name}: {thumbnails.lost} images for the pictures can no longer be read")
-            with self.scratch.making(name, "gaps") as other:
-                shutil.copytree(partial / "files", other / "files", dirs_exist_ok=True)
-                shutil.rmtree(partial)
-                return self.scratch.complete(other, name, "gaps", {}, cost)
+            return self._this_time_only(name, partial, cost)
         return store.complete(partial, name, key or "unseeded", {"pictures": stage.name}, cost)
+
+    def _this_time_only(self, name: str, partial: Path, result: dict[str, Any]) -> Entry:
+        """What was made in the store's `partial` goes into this run's folder only; unfinished work stays."""
+        with self.scratch.making(name, "this time") as other:
+            shutil.copytree(partial / "files", other / "files", dirs_exist_ok=True)
+            shutil.rmtree(partial / "files")
+            return self.scratch.complete(other, name, "this time", {}, result)
 
     def _learn(self, stage: Stage) -> None:
         """What the record says about data and encoder, once the stage that knows has run."""

@@ -30,6 +30,12 @@ class Scaling(Enum):
     unit = "unit"
 
 
+class SeveralLabels(Enum):
+    first = "first"
+    drop = "drop"
+    joined = "joined"
+
+
 class CacheUse(Enum):
     use = "use"
     none = "none"
@@ -74,6 +80,29 @@ class FoldersDataset(DatasetSettings):
 
 
 @dataclass
+class ColumnSettings:
+    """Which column of a table holds what; null: the column of that very name, where there is one."""
+
+    image: str | None = MISSING
+    id: str | None = MISSING
+    label: str | None = MISSING
+    caption: str | None = MISSING
+    group: str | None = MISSING
+    split: str | None = MISSING
+
+
+@dataclass
+class TableDataset(DatasetSettings):
+    path: str = setting(path=True)
+    root: str | None = setting(path=True)
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
+    extension: str = MISSING
+    label_separator: str | None = MISSING
+    several_labels: SeveralLabels = MISSING
+    splits: list[str] = MISSING
+
+
+@dataclass
 class EncoderSettings:
     """Shared by every encoder."""
 
@@ -88,6 +117,12 @@ class PixelsEncoder(EncoderSettings):
     color: Color = MISSING
     antialias: bool = MISSING
     scaling: Scaling = MISSING
+
+
+@dataclass
+class PrecomputedEncoder(EncoderSettings):
+    path: str = setting(path=True)
+    column: str = MISSING
 
 
 @dataclass
@@ -191,8 +226,8 @@ class SweepJob:
 
 # group -> schema name in Hydra's store -> class. The stored names begin with '_' and so are never offered as choices.
 CHOICES: dict[str, dict[str, type]] = {
-    "dataset": {"digits": DigitsDataset, "folders": FoldersDataset},
-    "encoder": {"none": PixelsEncoder},
+    "dataset": {"digits": DigitsDataset, "folders": FoldersDataset, "table": TableDataset},
+    "encoder": {"none": PixelsEncoder, "precomputed": PrecomputedEncoder},
     "projection": {"umap": UmapProjection, "pca": PcaProjection, "none": NoProjection},
     "clustering": {"kmeans": KmeansClustering},
 }

@@ -67,6 +67,7 @@ class Stage:
         that is wrong with this data.
     fingerprints(made) -> {artifact: fingerprint}: given by stages that look at the world (files, weights). They run
         every time, and the keys of others follow from what they found.
+    settled(made): False where something failed that may pass (a timeout): shown, but not kept for later runs.
     unseeded(settings): True where a random choice has no seed; nothing that follows from it is cached.
     unsaved: makes that live in memory only.
     """
@@ -84,6 +85,7 @@ class Stage:
     check: Callable[[Mapping[str, Any], Any], None] | None = None
     refuse: Callable[[Facts, Any], str | None] | None = None
     fingerprints: Callable[[Mapping[str, Any]], dict[str, str]] | None = None
+    settled: Callable[[Mapping[str, Any]], bool] = lambda made: True
     unseeded: Callable[[Any], bool] = lambda settings: False
     unsaved: tuple[str, ...] = ()
 

@@ -12,6 +12,11 @@ from pipeline.run_dir import ARTIFACTS, load_run
 from tests.cli.command import HOME, Clipscope
 from tests.cli.data import class_folders
 
+MUST_BE_GIVEN = {
+    "folders": ["dataset.root=/x"],
+    "table": ["dataset.path=/x.csv"],
+    "precomputed": ["encoder.path=/x.npy"],
+}
 PAGE = (HOME / "docs" / "outputs.md").read_text(encoding="utf-8")
 HOLES = {
     "<spread>": "(mean|sd|min|max)",
@@ -108,7 +113,7 @@ def test_every_shipped_choice_composes() -> None:
             continue
         with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(HOME / "conf"), version_base="1.3"):
             patch.setenv("CLIPSCOPE_HOME", str(HOME))
-            words = [f"{group}={choice}"] + (["dataset.root=/x"] if choice == "folders" else [])
+            words = [f"{group}={choice}", *MUST_BE_GIVEN.get(choice, [])]
             read = config.read(compose("config", overrides=words))
         assert getattr(read, group).name == choice
 

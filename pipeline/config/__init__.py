@@ -51,6 +51,8 @@ def read(composed: DictConfig) -> Config:
         if OmegaConf.get_type(composed, group) not in choices.values():
             raise CallError(f"{group}: not one of the choices: {', '.join(known_choices(group))}")
     try:
+        if missing := sorted(OmegaConf.missing_keys(composed)):
+            raise CallError(*(f"{key}: must be given, as in {key}=<value>" for key in missing))
         config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise CallError(explain(error)) from error

@@ -52,7 +52,7 @@ def _unknown_key(key: str) -> str:
     section, _, name = key.rpartition(".")
     if section in CHOICES:
         return _not_of_this_choice(section, name)
-    holders: dict[str, type] = {"": Config, **_sections()}
+    holders: dict[str, type] = {"": Config, **_sections(), **_sections_of_choices()}
     if section not in holders:
         return f"{key}: no such section '{section}'{one_of(section, [*CHOICES, *filter(None, holders)])}"
     known = [f.name for f in dataclasses.fields(holders[section])]
@@ -81,6 +81,16 @@ def _sections() -> dict[str, type]:
         "plots": schema.PlotSettings,
         "report": schema.ReportSettings,
     }
+
+
+def _sections_of_choices() -> dict[str, type]:
+    """'dataset.columns' and the like: sections inside a choice."""
+    found: dict[str, type] = {}
+    for group, choices in CHOICES.items():
+        for f in (f for cls in choices.values() for f in dataclasses.fields(cls)):
+            if isinstance(f.default_factory, type):
+                found[f"{group}.{f.name}"] = f.default_factory
+    return found
 
 
 def _wrong_value(key: str, said: str) -> str:

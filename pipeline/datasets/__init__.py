@@ -12,6 +12,7 @@ from pipeline.datasets.candidates import Found, subset
 SOURCES: dict[str, str] = {
     "digits": "pipeline.datasets.digits",
     "folders": "pipeline.datasets.folders",
+    "table": "pipeline.datasets.table",
 }
 
 

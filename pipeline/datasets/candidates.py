@@ -13,18 +13,20 @@ from pipeline.errors import CallError
 if TYPE_CHECKING:
     import pandas as pd  # imported where a table is made: a wrong path is answered without it
 
-COLUMNS = ("id", "path", "label", "caption", "group", "split", "problem")
+COLUMNS = ("id", "path", "label", "caption", "group", "split", "problem", "position")
 
 
 @dataclass(frozen=True)
 class Found:
     """table: columns COLUMNS as text (None: not known), sorted by id, ids unique; `problem` says why a row cannot be
     read although it was found, else it is empty. ignored: how many files of which ending are no images.
-    notes: what the user should know of what was left out."""
+    notes: what the user should know of what was left out. rows: how many the source has, `position` counts them from 0;
+    vectors without ids are matched by it. None: the source has no order of its own."""
 
     table: pd.DataFrame
     ignored: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    rows: int | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -39,6 +41,7 @@ def candidates(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(object)
     table = table.where(table.notna(), None)
     table["problem"] = table["problem"].fillna("")
+    table["position"] = table["position"].fillna(-1).astype(int)
     twice = table["id"][table["id"].duplicated()]
     if len(twice):
         raise CallError(f"dataset: two images have the id {twice.iloc[0]!r}; ids must be unique")

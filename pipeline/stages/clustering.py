@@ -55,7 +55,7 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
     figures = {"map": cluster_and_label_map(needs["map"], clusters, labels, subtitle)}
     rows = images.to_dict("records")
     sizes = np.bincount(clusters[clusters >= 0])
-    examples = made["cluster_examples"]
+    examples = made["cluster_examples"] if images["path"].any() else made["cluster_examples"].head(0)
     for cluster, of_cluster in examples[examples["cluster"] < SHOWN].groupby("cluster"):
         shown = {
             kind: [rows[row] for row in of_cluster.loc[of_cluster["kind"] == kind, "row"]]

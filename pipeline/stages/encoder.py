@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from inference.encoders import EncoderHandle
-from pipeline.schema import plain
+from pipeline.datasets import vectors
+from pipeline.schema import PrecomputedEncoder, plain
 from pipeline.stage import Stage, Workspace
 
 
 def run(settings: Any, workspace: Workspace) -> dict[str, Any]:
-    """A handle on the encoder that the config describes."""
+    """A handle on the encoder that the config describes, or on vectors that exist already."""
+    if isinstance(settings.encoder, PrecomputedEncoder):
+        return {"encoder": vectors.open_vectors(settings.encoder, workspace.content_hashes)}
     arguments = dict(plain(settings.encoder))
     kind, normalize = arguments.pop("kind"), arguments.pop("normalize")
     arguments.pop("name")

@@ -60,6 +60,8 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
     images = made["images"]
     chosen = np.random.default_rng(drawing.seed).permutation(len(images))[:SHEET]
     rows = images.iloc[np.sort(chosen)].to_dict("records")
+    if not any(row["path"] for row in rows):  # vectors without images
+        return {}
     titles = [drawing.title(row) for row in rows]
     return {"sheet": image_sheet([drawing.thumbnail(row["path"]) for row in rows], titles)}
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.datasets.candidates import Found
+from pipeline.schema import PrecomputedEncoder
 from pipeline.stage import Stage, Workspace
 
 
@@ -18,24 +19,31 @@ def run(settings: Any, workspace: Workspace, found: Found) -> dict[str, Any]:
     table = found.table.copy()
     hashes = workspace.content_hashes(table["path"].tolist())
     table["content_hash"] = hashes
-    return {"files": table[["id", "path", "content_hash", "problem"]], "candidates": table}
+    files = table[["id", "path", "content_hash", "problem", "position"]].copy()
+    if isinstance(settings.encoder, PrecomputedEncoder):
+        files.attrs["rows"] = found.rows
+    else:
+        files["position"] = -1  # means nothing to an encoder: rows may be added to a table without embedding all again
+    return {"files": files, "candidates": table.drop(columns="position")}
 
 
 def fingerprints(made: Mapping[str, Any]) -> dict[str, str]:
-    """`files` without its paths: images that were moved or relabelled keep their vectors."""
-    content = made["files"][["id", "content_hash", "problem"]]
-    return {"files": _digest(content), "candidates": _digest(made["candidates"])}
+    """`files` without its paths: images keep their vectors when they are moved, or labelled anew in a table."""
+    content = made["files"][["id", "content_hash", "problem", "position"]]
+    rows = made["files"].attrs.get("rows")
+    return {"files": _digest(content, rows), "candidates": _digest(made["candidates"])}
 
 
-def _digest(table: pd.DataFrame) -> str:
+def _digest(table: pd.DataFrame, rows: int | None = None) -> str:
     columns = [[None if pd.isna(v) else v for v in table[name].tolist()] for name in table]
-    return hashlib.sha256(json.dumps([list(table), columns]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([list(table), columns, rows]).encode()).hexdigest()
 
 
 STAGE = Stage(
     name="listing",
     needs=("found",),
     makes=("files", "candidates"),
+    settings=("encoder",),
     run=run,
     fingerprints=fingerprints,
     unsaved=("files",),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.run_dir import load_run
 from tests.cli.command import HOME, Clipscope
@@ -319,6 +320,20 @@ class TestFailing:
         other = Clipscope(tmp_path / "undisturbed")
         undisturbed = load_run(other(*words).folder)
         np.testing.assert_array_equal(resumed["image_embeddings"], undisturbed["image_embeddings"])
+
+    def test_what_may_pass_is_tried_again(self, cli: Clipscope, three_classes: Path) -> None:
+        """An image that took too long today is not missing for ever."""
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (6000, 6000), np.uint8)).save(
+            three_classes / "dogs" / "huge.png"
+        )
+        words = ("dataset=folders", f"dataset.root={three_classes}", "encoder.size=8", "embedding.workers=1")
+        hasty = cli(*words, "stages=[class_distances]", "embedding.timeout=0.1")
+        assert hasty.metrics["images/skipped"] == 1
+        assert "the next run tries them again" in hasty.err
+        assert set(hasty.hits.values()) == {"off"}
+        patient = cli(*words, "stages=[class_distances]")
+        assert patient.metrics["images/skipped"] == 0
+        assert cli(*words, "stages=[class_distances]").hits["class_distances"] == "hit"
 
     def test_two_at_once_have_two_folders_and_equal_results(self, cli: Clipscope, three_classes: Path) -> None:
         words = ("dataset=folders", f"dataset.root={three_classes}", *FAST)

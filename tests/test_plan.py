@@ -1,0 +1,122 @@
+"""Ordering stages, and saying what cannot be done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.errors import CallError
+from pipeline.plan import Plan, order, plan
+from pipeline.stage import Facts, Stage
+from pipeline.stages import NAMES, known_stages
+
+FACTS = Facts(10, ("a", "b"))
+
+
+def stage(name: str, needs: str = "", makes: str = "", refuse: str | None = None, **more: Any) -> Stage:
+    return Stage(
+        name, tuple(needs.split()), tuple(makes.split()), run=lambda: {}, refuse=lambda facts, settings: refuse, **more
+    )
+
+
+def known(*stages: Stage) -> dict[str, Stage]:
+    return {made.name: made for made in stages}
+
+
+CHAIN = known(stage("c", "y", "z"), stage("a", "", "x"), stage("b", "x", "y"), stage("other", "x", "w"))
+
+
+def names(stages: tuple[Stage, ...]) -> list[str]:
+    return [made.name for made in stages]
+
+
+def planned(wanted: list[str], of: dict[str, Stage], strict: bool = False) -> Plan:
+    return plan(wanted, of, FACTS, dict.fromkeys(of), strict)
+
+
+def test_what_is_needed_comes_first_and_nothing_else_comes() -> None:
+    assert names(order(["c"], CHAIN)) == ["a", "b", "c"]
+    assert names(order(["other", "c", "other"], CHAIN)) == ["a", "b", "c", "other"]  # as they stand in CHAIN
+
+
+def test_artifacts_that_are_there_need_no_maker() -> None:
+    assert names(order(["c"], CHAIN, given=("y",))) == ["c"]
+    lonely = known(stage("a", "gift", "x"))
+    assert names(order(["a"], lonely, given=("gift",))) == ["a"]
+
+
+def test_pictures_may_need_more() -> None:
+    drawn = known(stage("a", "", "x", draw_needs=("m",)), stage("map", "", "m"))
+    assert names(order(["a"], drawn)) == ["map", "a"]
+
+
+def test_a_need_that_nothing_makes() -> None:
+    with pytest.raises(CallError, match="'a' needs 'x', which no stage makes"):
+        order(["a"], known(stage("a", "x", "y")))
+
+
+def test_two_makers_are_both_named() -> None:
+    with pytest.raises(CallError, match="both 'a' and 'b' make 'x'"):
+        order(["a"], known(stage("a", "", "x"), stage("b", "", "x")))
+
+
+@pytest.mark.parametrize(
+    ("stages", "circle"),
+    [
+        ([stage("a", "x", "x")], "a -> a"),
+        ([stage("a", "y", "x"), stage("b", "x", "y")], "a -> b -> a"),
+        ([stage("a", "", "x", draw_needs=("y",)), stage("b", "x", "y")], "a -> b -> a"),
+    ],
+)
+def test_a_cycle_is_shown(stages: list[Stage], circle: str) -> None:
+    with pytest.raises(CallError, match=f"these need each other: {circle}"):
+        order(["a"], known(*stages))
+
+
+def test_an_unknown_name_has_a_nearest_match() -> None:
+    with pytest.raises(CallError, match=r"no stage 'clusterng'; did you mean clustering\? Known: listing, encoder"):
+        order(["clusterng"], known_stages())
+
+
+def test_what_is_refused_is_left_out_with_all_that_needs_it() -> None:
+    chain = CHAIN | known(stage("b", "x", "y", refuse="too few images"))
+    made = planned(["c", "other"], chain)
+    assert names(made.stages) == ["a", "other"]
+    assert made.left_out == (("b", "too few images"), ("c", "it needs 'b', which was left out"))
+
+
+def test_a_strict_plan_refuses_with_the_cause() -> None:
+    chain = CHAIN | known(stage("b", "x", "y", refuse="too few images"))
+    with pytest.raises(CallError, match="stage 'b' cannot be done: too few images"):
+        planned(["c", "other"], chain, strict=True)
+    assert names(planned(["other"], chain, strict=True).stages) == ["a", "other"]
+
+
+def test_nothing_that_can_be_done_is_a_wrong_call() -> None:
+    chain = CHAIN | known(stage("a", "", "x", refuse="no images"))
+    with pytest.raises(CallError) as caught:
+        planned(["c"], chain)
+    assert caught.value.problems[0] == "stage 'a' cannot be done: no images"
+
+
+def test_nothing_wanted_is_a_wrong_call_that_says_so() -> None:
+    with pytest.raises(CallError, match="no stage"):
+        planned([], CHAIN)
+
+
+def test_a_setting_that_is_wrong_is_never_left_out() -> None:
+    def refuse(facts: Facts, settings: Any) -> str | None:
+        raise CallError("k = 99: more than images")
+
+    wrong = known(Stage("a", (), ("x",), run=lambda: {}, refuse=refuse), stage("b", "", "y"))
+    with pytest.raises(CallError, match="k = 99"):
+        planned(["a", "b"], wrong)
+
+
+def test_the_real_stages_fit_together() -> None:
+    stages = known_stages()
+    for name in NAMES:
+        ordered = names(order([name], stages, given=("found",)))
+        assert ordered[-1] == name
+    assert names(order(NAMES, stages, given=("found",))) == list(NAMES)
