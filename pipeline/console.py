@@ -62,9 +62,11 @@ class Say:
         """The table at the end of a run: every score with the space in which it was taken."""
         self.out.print()
         self.out.print(_headline(run.record, run.metrics))
-        for table in (_cluster_scores(run.metrics), _class_scores(run.metrics)):
+        for table in (_cluster_scores(run.metrics), _each_class(run), _class_scores(run.metrics)):
             if table is not None:
                 self.out.print(table)
+        if line := _suggested_k(run.metrics):
+            self.out.print(Text(line))
 
     def job(self, number: int, overrides: Sequence[str], status: str, seconds: float) -> None:
         """One line for a job of a sweep; its numbers come in the sweep's own table."""
@@ -144,15 +146,57 @@ def _cluster_scores(metrics: dict[str, float]) -> Table | None:
     return table
 
 
+def _suggested_k(metrics: dict[str, float]) -> str:
+    """Which criteria agree on the number of clusters; '' where none was asked."""
+    from pipeline.metrics.k_selection import CRITERIA, in_words
+
+    keys = {criterion.label: f"k_selection/{criterion.space}/{criterion.name}/k" for criterion in CRITERIA}
+    ks = {label: int(metrics[key]) for label, key in keys.items() if key in metrics}
+    return f"how many clusters? {in_words(ks)}" if ks else ""
+
+
 def _class_scores(metrics: dict[str, float]) -> Table | None:
-    rows = [("within classes", "within"), ("between classes", "between")]
-    if not any(f"class_distances/{key}/all/mean" in metrics for _, key in rows):
+    """Pairs within against pairs between, before and after centring, each with what tells them apart."""
+    places = {"": "", "centered/": ", centred"}
+    if not any(f"class_distances/{key}/all/mean" in metrics for key in ("within", "between")):
         return None
-    table = _table("class distances: cosines in the embedding space")
+    table = _table("class distances: cosines in the embedding space (centred: seen from the mean of all images)")
     table.add_column("pairs of images")
-    for name in ("mean", "sd", "min", "max"):
+    for name in ("mean", "95 % interval", "sd", "min", "max", "AUC", "d′", "overlap"):
         table.add_column(name, justify="right")
-    for label, key in rows:
-        values = [metrics.get(f"class_distances/{key}/all/{name}") for name in ("mean", "sd", "min", "max")]
-        table.add_row(label, *(number(value) for value in values))
+    for place, words in places.items():
+        for label, key in (("within classes", "within"), ("between classes", "between")):
+            found = {name: metrics.get(f"class_distances/{place}{key}/all/{name}") for name in _OF_PAIRS}
+            if found["mean"] is None:
+                continue
+            span = f"{number(found['mean_low'])} to {number(found['mean_high'])}"
+            cells = [number(found["mean"]), span, *(number(found[name]) for name in ("sd", "min", "max"))]
+            if key == "within":
+                of_all = f"class_distances/{place}separation/all/"
+                cells += [number(metrics.get(of_all + name)) for name in ("auc", "d_prime", "overlap")]
+            table.add_row(label + words, *cells)
+    return table
+
+
+_OF_PAIRS = ("mean", "mean_low", "mean_high", "sd", "min", "max")
+_CLASSES_UP_TO = 12
+
+
+def _each_class(run: Any) -> Table | None:
+    """Centre, radius and cosines inside each class, where the classes are few."""
+    if not run.has("class_summary"):
+        return None
+    rows = run.table("class_summary").to_dict("records")
+    if len(rows) > _CLASSES_UP_TO:
+        return None
+    table = _table("each class: length of its centre, radius (farthest image), cosines of its pairs, nearest class")
+    table.add_column("class")
+    for name in ("images", "centre", "radius", "mean", "sd", "min", "max"):
+        table.add_column(name, justify="right")
+    table.add_column("nearest")
+    for row in rows:
+        spread = [number(row[f"within_{name}"]) for name in ("mean", "sd", "min", "max")]
+        near = row["nearest_class"]
+        cells = [f"{row['count']:,}", number(row["center_norm"]), number(row["radius_max"]), *spread]
+        table.add_row(escape(str(row["class"])), *cells, escape(near) if isinstance(near, str) else "-")
     return table

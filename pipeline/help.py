@@ -19,8 +19,8 @@ Ten calls worth copying
   python run.py dataset=folders dataset.root=/images dataset.recursive=true 'dataset.group="patient(\\d+)"'
   python run.py dataset=folders dataset.root=/images dataset.limit=500 clustering.k=5
   python run.py 'stages=[class_distances,cluster_metrics]'   stages one by one; what they need comes along
-  python run.py projection=pca projection.n_components=20    another projection
   python run.py -m clustering.k=4,8,16 projection=umap,none  a sweep, with a comparison at its end
+  python run.py analysis=redraw run=outputs/... plots.width_mm=85   a finished run's pictures again, nothing computed
   python run.py dry_run=true                                 the plan: images, stages, cache hits, time, disk
   python run.py --cfg job                                    every setting with its value, nothing is run
 """

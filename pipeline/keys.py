@@ -19,6 +19,12 @@ def settings_of(stage: Stage, config: Config) -> SimpleNamespace:
     return SimpleNamespace(**{section: getattr(config, section) for section in stage.settings})
 
 
+def keyed_settings(stage: Stage, config: Config) -> Any:
+    """What of a stage's settings enters its key: all of them, or what the stage itself says (`Stage.keyed`)."""
+    settings = settings_of(stage, config)
+    return plain(stage.keyed(settings) if stage.keyed else vars(settings))
+
+
 class Keys:
     """The keys of a run's artifacts, as far as they are known. None: random without a seed, never cached."""
 
@@ -36,7 +42,7 @@ class Keys:
             "stage": stage.name,
             "version": stage.version,
             "packages": {name: version(name) for name in stage.packages},
-            "settings": plain(vars(settings_of(stage, self.config))),
+            "settings": keyed_settings(stage, self.config),
             "needs": {need: self.artifacts[need] for need in stage.needs},
         }
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from inference.images import UnreadableImage, thumbnail
+from pipeline.schema import PlotSettings, plain
+from pipeline.stage import Drawing, Stage
 
 
 class Thumbnails:
@@ -34,7 +36,20 @@ class Thumbnails:
             return None
 
 
-def save(figures: Mapping[str, Any], folder: Path, formats: list[str], dpi: int) -> None:
+def draw(
+    stage: Stage, settings: Any, values: Mapping[str, Any], plots: PlotSettings, captions: bool, seed: int
+) -> tuple[dict[str, Any], int]:
+    """A stage's figures by name, and how many images for them can no longer be read."""
+    from pipeline.plots.style import look
+
+    assert stage.draw is not None
+    thumbnails = Thumbnails()
+    with look(plots.width_mm, plots.palette.value):
+        figures = stage.draw(settings, values, values, Drawing(thumbnails, captions, seed))
+    return figures, thumbnails.lost
+
+
+def save(figures: Mapping[str, Any], folder: Path, plots: PlotSettings) -> None:
     """Each figure as PNG, which the report shows, and in the other formats that are wanted."""
     import matplotlib
 
@@ -42,5 +57,5 @@ def save(figures: Mapping[str, Any], folder: Path, formats: list[str], dpi: int)
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same picture, the same bytes
     with matplotlib.rc_context({"svg.hashsalt": "clipscope"}):
         for name, figure in figures.items():
-            for ending in dict.fromkeys(["png", *formats]):
-                figure.savefig(folder / f"{name}.{ending}", dpi=dpi, metadata=dates.get(ending))
+            for ending in dict.fromkeys(["png", *plain(plots.formats)]):
+                figure.savefig(folder / f"{name}.{ending}", dpi=plots.dpi, metadata=dates.get(ending))

@@ -125,6 +125,7 @@ def first_record(
             "classes": len(found.classes),
             "labelled": bool(found.classes),
             "captioned": bool(found.table["caption"].notna().any()),
+            "grouped": bool(found.table["group"].notna().any()),
             "ignored": found.ignored,
         },
         "skipped_reasons": {},

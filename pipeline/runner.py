@@ -35,7 +35,7 @@ from pipeline.run_dir import (
     write_json,
 )
 from pipeline.schema import CacheUse, Config, SweepJob, plain
-from pipeline.stage import Drawing, Facts, Stage, Workspace
+from pipeline.stage import Facts, Stage, Workspace
 from pipeline.stages import known_stages
 from pipeline.surroundings import collected_warnings, log_file, terminated_is_interrupted
 
@@ -58,6 +58,8 @@ class Job:
 def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | None = None) -> int:
     """One run, from the checked config to the report. Returns the exit status; KeyboardInterrupt only in a sweep."""
     say = say or Say()
+    if config.analysis.name == "redraw":
+        return _redraw(config, command, sweep, say)
     os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(config.paths.cache) / "numba"))  # read when numba is imported
     try:
         job = prepare(config, say)
@@ -77,6 +79,16 @@ def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | 
             record_refused(sweep.folder, sweep.number, sweep.overrides, "; ".join(error.problems), plain(config))
         return error.status
     return going.go()
+
+
+def _redraw(config: Config, command: str, sweep: SweepJob | None, say: Say) -> int:
+    from pipeline.redraw import redraw
+
+    if sweep is None:
+        return redraw(config, command, say)
+    reason = "analysis=redraw writes into the run that it draws: it is no job of a sweep"
+    record_refused(sweep.folder, sweep.number, sweep.overrides, reason, plain(config))
+    return 2
 
 
 def prepare(config: Config, say: Say) -> Job:
@@ -249,7 +261,8 @@ class Going:
             workspace = self._workspace(partial / "work", progress)
             made = stage.run(settings_of(stage, self.config), workspace, **self._needs(stage))
         for name in stage.makes:
-            ARTIFACTS[name].save(made[name], partial / "files")
+            if made[name] is not None:
+                ARTIFACTS[name].save(made[name], partial / "files")
         numbers = self._numbers(stage, made)
         cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
         result = {"metrics": numbers, "warnings": warnings, **cost}
@@ -302,15 +315,12 @@ class Going:
         from pipeline import pictures
 
         start = time.monotonic()
-        thumbnails = pictures.Thumbnails()
-        drawing = Drawing(thumbnails, captions_shown(self.config), self.config.seed)
-        assert stage.draw is not None
-        figures = stage.draw(settings_of(stage, self.config), self.values, self.values, drawing)
-        plots = self.config.plots
-        pictures.save(figures, partial / "files" / stage.name, [f.value for f in plots.formats], plots.dpi)
+        config, settings = self.config, settings_of(stage, self.config)
+        figures, lost = pictures.draw(stage, settings, self.values, config.plots, captions_shown(config), config.seed)
+        pictures.save(figures, partial / "files" / stage.name, config.plots)
         cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
-        if thumbnails.lost and store is not self.scratch:  # drawn with gaps: shown, but not kept for later
-            self._warn(f"{stage.name}: {thumbnails.lost} images for the pictures can no longer be read")
+        if lost and store is not self.scratch:  # drawn with gaps: shown, but not kept for later
+            self._warn(f"{stage.name}: {lost} images for the pictures can no longer be read")
             return self._this_time_only(name, partial, cost)
         return store.complete(partial, name, key or "unseeded", {"pictures": stage.name}, cost)
 

@@ -7,10 +7,11 @@ Classes are not frozen because OmegaConf cannot override frozen ones; nothing wr
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 MISSING: Any = "???"  # OmegaConf's own mark for 'a value must be given'
 
@@ -36,6 +37,25 @@ class SeveralLabels(Enum):
     joined = "joined"
 
 
+class Space(Enum):
+    projection = "projection"
+    embedding = "embedding"
+
+
+class Covariance(Enum):
+    full = "full"
+    diag = "diag"
+    tied = "tied"
+    spherical = "spherical"
+
+
+class Linkage(Enum):
+    ward = "ward"
+    average = "average"
+    complete = "complete"
+    single = "single"
+
+
 class CacheUse(Enum):
     use = "use"
     none = "none"
@@ -45,6 +65,12 @@ class PictureFormat(Enum):
     png = "png"
     svg = "svg"
     pdf = "pdf"
+
+
+class Palette(Enum):
+    petroff10 = "petroff10"
+    tab10 = "tab10"
+    okabe_ito = "okabe_ito"
 
 
 class Hidden(Enum):
@@ -138,6 +164,15 @@ class UmapProjection(ProjectionSettings):
     n_neighbors: int = setting(low=2, high=1000)
     min_dist: float = setting(low=0, high=1)
     seed: int | None = setting(low=0, high=2**32 - 1)
+    max_fit: int = setting(low=100)
+
+
+@dataclass
+class TsneProjection(ProjectionSettings):
+    perplexity: float = setting(low=1, high=1000)
+    n_iter: int = setting(low=1, high=100_000)
+    seed: int | None = setting(low=0, high=2**32 - 1)
+    max_fit: int = setting(low=100)
 
 
 @dataclass
@@ -147,7 +182,7 @@ class PcaProjection(ProjectionSettings):
 
 @dataclass
 class NoProjection(ProjectionSettings):
-    pass
+    max_fit: int = setting(low=100)
 
 
 @dataclass
@@ -155,11 +190,54 @@ class ClusteringSettings:
     """Shared by every clusterer."""
 
     name: str = MISSING
+    space: Space = MISSING
 
 
 @dataclass
 class KmeansClustering(ClusteringSettings):
     k: int | None = setting(low=2)
+    n_init: int = setting(low=1, high=1000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
+@dataclass
+class SphericalKmeansClustering(ClusteringSettings):
+    k: int | None = setting(low=2)
+    n_iter: int = setting(low=1, high=100_000)
+    n_init: int = setting(low=1, high=1000)
+    seed: int = setting(low=0, high=2**31 - 1)
+
+
+@dataclass
+class GmmClustering(ClusteringSettings):
+    k: int | None = setting(low=2)
+    covariance_type: Covariance = MISSING
+    n_init: int = setting(low=1, high=1000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
+@dataclass
+class AgglomerativeClustering(ClusteringSettings):
+    k: int | None = setting(low=2)
+    linkage: Linkage = MISSING
+    max_rows: int = setting(low=2)
+
+
+@dataclass
+class HdbscanClustering(ClusteringSettings):
+    min_cluster_size: int = setting(low=2)
+    min_samples: int | None = setting(low=1)
+
+
+class SelectionSpace(Enum):
+    projection = "projection"
+
+
+@dataclass
+class KSelectionSettings:
+    k_min: int = setting(low=2)
+    k_max: int = setting(low=2, high=1000)
+    space: SelectionSpace = MISSING
     n_init: int = setting(low=1, high=1000)
     seed: int = setting(low=0, high=2**32 - 1)
 
@@ -186,9 +264,17 @@ class EmbeddingSettings:
 
 
 @dataclass
+class ClassDistanceSettings:
+    centered: bool = MISSING
+    save_pairs: bool = MISSING
+
+
+@dataclass
 class PlotSettings:
     formats: list[PictureFormat] = MISSING
     dpi: int = setting(low=30, high=1200)
+    width_mm: float = setting(low=60, high=400)
+    palette: Palette = MISSING
 
 
 @dataclass
@@ -209,8 +295,11 @@ class Config:
     seed: int = setting(low=0, high=2**32 - 1)
     cache: CacheUse = MISSING
     dry_run: bool = MISSING
+    run: str | None = setting(path=True)
     paths: PathSettings = field(default_factory=PathSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    class_distances: ClassDistanceSettings = field(default_factory=ClassDistanceSettings)
+    k_selection: KSelectionSettings = field(default_factory=KSelectionSettings)
     plots: PlotSettings = field(default_factory=PlotSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
 
@@ -228,8 +317,14 @@ class SweepJob:
 CHOICES: dict[str, dict[str, type]] = {
     "dataset": {"digits": DigitsDataset, "folders": FoldersDataset, "table": TableDataset},
     "encoder": {"none": PixelsEncoder, "precomputed": PrecomputedEncoder},
-    "projection": {"umap": UmapProjection, "pca": PcaProjection, "none": NoProjection},
-    "clustering": {"kmeans": KmeansClustering},
+    "projection": {"umap": UmapProjection, "tsne": TsneProjection, "pca": PcaProjection, "none": NoProjection},
+    "clustering": {
+        "kmeans": KmeansClustering,
+        "spherical_kmeans": SphericalKmeansClustering,
+        "gmm": GmmClustering,
+        "agglomerative": AgglomerativeClustering,
+        "hdbscan": HdbscanClustering,
+    },
 }
 
 
@@ -243,4 +338,39 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def restored(record: Mapping[str, Any]) -> Config:
+    """The config of a recorded run, from `plain` of it. What an older run did not know is None."""
+    made = _filled(Config, record)
+    for group in CHOICES:
+        values = record.get(group) or {}
+        setattr(made, group, _filled(_class_of(group, values), values))
+    return made
+
+
+def _class_of(group: str, values: Mapping[str, Any]) -> type:
+    """Which choice these settings belong to: the name is the user's own, so by the keys, then by the name."""
+
+    def fit(choice: str) -> tuple[int, bool]:
+        keys = {f.name for f in dataclasses.fields(CHOICES[group][choice])}
+        return -len(keys ^ set(values)), values.get("name") == choice
+
+    return CHOICES[group][max(CHOICES[group], key=fit)]
+
+
+def _filled(kind: type, values: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    return kind(**{f.name: _typed(hints[f.name], values.get(f.name)) for f in dataclasses.fields(kind)})
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """A plain value as the schema has it."""
+    if dataclasses.is_dataclass(hint):
+        return _filled(hint, value or {})  # type: ignore[arg-type]
+    if get_origin(hint) is list and isinstance(value, list):
+        return [_typed(get_args(hint)[0], item) for item in value]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(value) if value in {choice.value for choice in hint} else None
     return value

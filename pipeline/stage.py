@@ -56,12 +56,14 @@ class Stage:
     """One step of a run.
 
     needs, makes: names of artifacts (pipeline/run_dir.py says how each is stored).
-    run(settings, workspace, **needs) -> dict of makes.
+    run(settings, workspace, **needs) -> dict of makes; None for what was not asked for.
     settings: the config sections that it reads, attributes of the `settings` it is given. Only these, `version`,
         the versions of `packages` and the keys of its needs enter its cache key.
     draw(settings, made, needs, drawing) -> {name: Figure}: pictures of numbers that are there. draw_needs: artifacts
         that only the pictures need.
     metrics(made) -> {key below the stage's name: number}, for metrics.json.
+    keyed(settings): what of its settings changes its result, where that is less than all of them: this alone enters
+        its key, so that runs which differ elsewhere share the result.
     check(made, config): raises RunError when what was made must not be used; what was made is kept.
     refuse(facts, settings): why it cannot be done with this data, None if it can. Raises CallError for a setting
         that is wrong with this data.
@@ -87,6 +89,7 @@ class Stage:
     fingerprints: Callable[[Mapping[str, Any]], dict[str, str]] | None = None
     settled: Callable[[Mapping[str, Any]], bool] = lambda made: True
     unseeded: Callable[[Any], bool] = lambda settings: False
+    keyed: Callable[[Any], Any] | None = None
     unsaved: tuple[str, ...] = ()
 
 

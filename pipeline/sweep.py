@@ -19,7 +19,10 @@ COMPARED = (
     "projection/quality/",
     "class_distances/within/all/",
     "class_distances/between/all/",
+    "class_distances/separation/all/auc",
+    "class_distances/centered/separation/all/auc",
     "clustering/inertia",
+    "clustering/noise_share",
 )
 # what is drawn: (key, label with its space)
 DRAWN = (

@@ -213,8 +213,8 @@ def config(**changes: Any) -> Any:
     made = s.Config(
         dataset=folders("/images"),
         encoder=s.PixelsEncoder("none", "pixels", False, 8, s.Color.gray, False, s.Scaling.none),
-        projection=s.UmapProjection("umap", 5, 15, 0.1, 0),
-        clustering=s.KmeansClustering("kmeans", 3, 10, 0),
+        projection=s.UmapProjection("umap", 5, 15, 0.1, 0, 200_000),
+        clustering=s.KmeansClustering("kmeans", s.Space.projection, 3, 10, 0),
         analysis=s.AnalysisSettings("full", ["cluster_metrics"], False),
         stages=["class_distances", "projection", "clustering", "cluster_metrics"],
         seed=0,
@@ -222,7 +222,9 @@ def config(**changes: Any) -> Any:
         dry_run=False,
         paths=s.PathSettings("/d", "/m", "/o", "/c"),
         embedding=s.EmbeddingSettings(None, 60.0),
-        plots=s.PlotSettings([s.PictureFormat.png], 150),
+        run=None,
+        class_distances=s.ClassDistanceSettings(True, False),
+        plots=s.PlotSettings([s.PictureFormat.png], 150, 180.0, s.Palette.petroff10),
         report=s.ReportSettings([]),
     )
     for name, value in changes.items():

@@ -14,6 +14,7 @@ from tests.cli.data import class_folders
 
 MUST_BE_GIVEN = {
     "folders": ["dataset.root=/x"],
+    "redraw": ["run=/x"],
     "table": ["dataset.path=/x.csv"],
     "precomputed": ["encoder.path=/x.npy"],
 }
@@ -22,6 +23,10 @@ HOLES = {
     "<spread>": "(mean|sd|min|max)",
     "<extent>": "(mean|min|max)",
     "<radius>": "(max|mean|p95)",
+    "<suggestion>": "(k|value)",
+    "<end>": "(low|high)",
+    "<separation>": "(gap|d_prime|overlap)",
+    "<class score>": "(gap|gap_low|gap_high|d_prime|overlap|auc|auc_error)",
     "<class>": r"[^/|]+",
     "<k>": r"\d+",
 }
@@ -53,7 +58,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
     place = tmp_path_factory.mktemp("documented")
     images = class_folders(place / "images", {"a|b": 12, "c": 12})
     cli = Clipscope(place)
-    cli("-m", "dataset=folders", f"dataset.root={images}", "encoder.size=8", "projection=pca", "clustering.k=2,3")
+    cli(
+        "-m",
+        "dataset=folders",
+        f"dataset.root={images}",
+        "encoder.size=8",
+        "projection=pca",
+        "clustering.k=2,3",
+        "class_distances.save_pairs=true",
+    )
     return cli
 
 

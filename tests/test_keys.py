@@ -18,7 +18,7 @@ from pipeline.stage import Workspace
 from pipeline.stages import embedding, encoder, known_stages, listing
 from tests.making import config, folders, settings
 
-COMPUTED = ("embedding", "images", "class_distances", "projection", "clustering", "cluster_metrics")
+COMPUTED = ("embedding", "images", "class_distances", "neighbours", "projection", "clustering", "cluster_metrics")
 ROWS = [
     {"id": "a/1.png", "path": "/x/a/1.png", "label": "a", "content_hash": "1" * 64},
     {"id": "b/1.png", "path": "/x/b/1.png", "label": "b", "content_hash": "2" * 64},
@@ -56,6 +56,10 @@ def pixels(size: int = 8, color: s.Color = s.Color.gray, normalize: bool = False
     return s.PixelsEncoder("none", "pixels", normalize, size, color, False, s.Scaling.none)
 
 
+def kmeans(k: int, n_init: int, seed: int) -> s.KmeansClustering:
+    return s.KmeansClustering("kmeans", s.Space.projection, k, n_init, seed)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -87,18 +91,18 @@ def test_another_encoder_changes_all_that_looks_at_vectors(other: s.PixelsEncode
 
 def test_projection_and_clustering_change_what_follows_from_them() -> None:
     after_projection = {"projection", "clustering", "cluster_metrics"}
-    assert changed(projection=s.UmapProjection("umap", 5, 15, 0.2, 0)) == after_projection
-    assert changed(projection=s.PcaProjection("pca", 5)) == after_projection
-    assert changed(projection=s.NoProjection("none")) == after_projection
-    assert changed(clustering=s.KmeansClustering("kmeans", 4, 10, 0)) == {"clustering", "cluster_metrics"}
-    assert changed(clustering=s.KmeansClustering("kmeans", 3, 10, 1)) == {"clustering", "cluster_metrics"}
+    assert changed(projection=s.UmapProjection("umap", 5, 15, 0.2, 0, 200_000)) == after_projection
+    assert changed(projection=s.PcaProjection("pca", 5)) == {"neighbours"} | after_projection  # it needs none
+    assert changed(projection=s.NoProjection("none", 200_000)) == after_projection
+    assert changed(clustering=kmeans(4, 10, 0)) == {"clustering", "cluster_metrics"}
+    assert changed(clustering=kmeans(3, 10, 1)) == {"clustering", "cluster_metrics"}
 
 
 def test_no_seed_is_never_cached_nor_is_anything_after_it() -> None:
-    keys = keys_of(projection=s.UmapProjection("umap", 5, 15, 0.1, None))
+    keys = keys_of(projection=s.UmapProjection("umap", 5, 15, 0.1, None, 200_000))
     assert {name for name, key in keys.items() if key is None} == {"projection", "clustering", "cluster_metrics"}
     assert keys["class_distances"] == keys_of()["class_distances"]
-    drawn = keys_of(pictures=True, projection=s.UmapProjection("umap", 5, 15, 0.1, None))
+    drawn = keys_of(pictures=True, projection=s.UmapProjection("umap", 5, 15, 0.1, None, 200_000))
     assert {name for name, key in drawn.items() if key is None} == {"clustering", "cluster_metrics"}
 
 
@@ -140,6 +144,25 @@ def test_versions_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert once == {"projection", "clustering", "cluster_metrics"}
 
 
+def test_neighbours_are_shared_by_projections_that_need_about_as_many() -> None:
+    of = lambda chosen: keys_of(projection=chosen)["neighbours"]  # noqa: E731
+    same = [s.UmapProjection("umap", 2, 30, 0.5, 7, 200_000), s.UmapProjection("umap", 5, 15, 0.1, None, 200_000)]
+    assert {of(chosen) for chosen in [*same, s.NoProjection("none", 200_000)]} == {keys_of()["neighbours"]}
+    tsne = [s.TsneProjection("tsne", perplexity, 500, 0, 200_000) for perplexity in (30.0, 40.0, 50.0)]
+    others = [s.UmapProjection("umap", 5, 33, 0.1, 0, 200_000), s.UmapProjection("umap", 5, 15, 0.1, 0, 1000), tsne[0]]
+    assert len({of(chosen) for chosen in others} | {keys_of()["neighbours"]}) == 4
+    assert of(tsne[0]) == of(tsne[1]) != of(tsne[2])
+
+
+def test_a_stage_may_say_what_of_its_settings_counts() -> None:
+    from pipeline.stage import Stage
+
+    made = Stage("x", (), ("x",), lambda *_: {}, settings=("seed", "clustering"), keyed=lambda given: given.seed % 2)
+    key = lambda **changes: Keys(config(**changes)).of(made)  # noqa: E731
+    assert key() == key(seed=2) == key(clustering=kmeans(9, 1, 1)) != key(seed=1)
+    assert Keys(config()).explain(made)["settings"] == 0
+
+
 def test_pictures_follow_numbers_and_plot_settings() -> None:
     before = keys_of(pictures=True)
     assert len(set(before.values())) == len(before)
@@ -149,7 +172,7 @@ def test_pictures_follow_numbers_and_plot_settings() -> None:
     assert all(before[name] != hidden[name] for name in before)
     shown = keys_of(pictures=True, report=s.ReportSettings([s.Hidden.path]))
     assert shown == before
-    clustered = keys_of(pictures=True, clustering=s.KmeansClustering("kmeans", 4, 10, 0))
+    clustered = keys_of(pictures=True, clustering=kmeans(4, 10, 0))
     assert clustered["class_distances"] == before["class_distances"]
     assert clustered["clustering"] != before["clustering"]
 

@@ -37,7 +37,11 @@ def config(tmp_path: Path) -> schema.Config:
         dry_run=False,
         paths=schema.PathSettings(**folders),
         embedding=schema.EmbeddingSettings(workers=0, timeout=60.0),
-        plots=schema.PlotSettings(formats=[schema.PictureFormat.png], dpi=50),
+        run=None,
+        class_distances=schema.ClassDistanceSettings(centered=True, save_pairs=False),
+        plots=schema.PlotSettings(
+            formats=[schema.PictureFormat.png], dpi=50, width_mm=180.0, palette=schema.Palette.petroff10
+        ),
         report=schema.ReportSettings(hide=[]),
     )  # fmt: skip
 

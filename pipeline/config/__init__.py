@@ -134,11 +134,32 @@ def _rules(config: Config) -> list[str]:
     for key, value, _ in _leaves(config):
         if isinstance(value, list) and len({str(v) for v in value}) < len(value) and key != "dataset.pairs":
             problems.append(f"{key} = [{', '.join(str(schema.plain(v)) for v in value)}]: names something twice")
+    if config.analysis.name == "redraw":
+        return problems + _redraw_rules(config)
+    if config.run is not None:
+        problems.append("run = ...: only analysis=redraw takes a finished run")
     if not config.stages:
         problems.append("stages = []: name at least one stage")
     problems += [f"stages: no stage '{name}'{one_of(name, NAMES)}" for name in config.stages if name not in NAMES]
+    if config.k_selection.k_min > config.k_selection.k_max:
+        problems.append(
+            f"k_selection.k_min = {config.k_selection.k_min}: is above k_selection.k_max = {config.k_selection.k_max}"
+        )
     if isinstance(config.dataset, schema.FoldersDataset):
         problems += _folder_rules(config.dataset)
+    return problems
+
+
+def _redraw_rules(config: Config) -> list[str]:
+    """A run to draw, and nothing that would have to be computed."""
+    from hydra.core.hydra_config import HydraConfig
+
+    problems = [] if config.run is not None else ["run: analysis=redraw needs run=<folder of a finished run>"]
+    if HydraConfig.initialized():
+        keys = [word.lstrip("+~").split("=")[0] for word in HydraConfig.get().overrides.task]
+        taken = ("analysis", "run", "plots", "report", "paths", "dry_run")
+        idle = [key for key in keys if key.split(".")[0] not in taken]
+        problems += [f"{key}: has no effect with analysis=redraw, which computes nothing" for key in idle]
     return problems
 
 
@@ -165,6 +186,8 @@ def _resolve_paths(config: Config) -> None:
     """Inputs start where the command was typed, `paths` at the folder of run.py. After this all are absolute."""
     for f in dataclasses.fields(config.paths):
         setattr(config.paths, f.name, str(at_home(getattr(config.paths, f.name))))
+    if config.run is not None:
+        config.run = _from_here(config.run)
     for f in dataclasses.fields(config.dataset):
         value = getattr(config.dataset, f.name)
         if f.metadata.get("path") and value is not None:

@@ -1,25 +1,40 @@
-"""K-means clusters with ids by falling size, and example images of every cluster."""
+"""Clusterers behind one result, ids by falling size, -1 noise; and example images of every cluster."""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pipeline.metrics.blocks import Array, Floats, Integers, map_blocks, product_dtype, row_blocks, squares
+from pipeline.metrics.blocks import (
+    Array,
+    Floats,
+    Integers,
+    map_blocks,
+    mean_row,
+    product_dtype,
+    row_blocks,
+    row_lengths,
+    squares,
+    unit_rows,
+)
 
 _LOG = logging.getLogger(__name__)
+_MOST_COVARIANCE = 4096
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """Clusters of n rows: ids (n,) int64 by falling size, centroids (k, d) float64 in that order, inertia.
+    """Clusters of n rows: ids (n,) int64 by falling size, -1 noise; centroids (k, d) float64 in that order; inertia.
 
-    inertia is the sum of squared Euclidean distances of rows to their centroid, >= 0; it falls as k grows.
+    Centroids are the means of the members. inertia is the sum of squared Euclidean distances of rows to their
+    centroid, >= 0; it falls as k grows. Noise has no part in either.
     """
 
     clusters: Integers
@@ -54,21 +69,127 @@ def kmeans(vectors: Array, k: int, n_init: int = 10, seed: int = 0) -> Clusterin
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    n, d = vectors.shape
-    if not 2 <= k <= n:
-        raise ValueError(f"k must lie between 2 and the number of images, {n}, got {k}")
-    if n_init < 1:
-        raise ValueError(f"n_init must be at least 1, got {n_init}")
-    floats = vectors if np.issubdtype(vectors.dtype, np.floating) else vectors.astype(product_dtype(d))
+    _check(vectors, k, n_init)
+    floats = _floats(vectors)
     with warnings.catch_warnings(), threadpool_limits(limits=1):
         # Counted and logged below, once instead of for every start.
         warnings.filterwarnings("ignore", message="Number of distinct clusters", category=ConvergenceWarning)
         model = KMeans(n_clusters=k, n_init=n_init, random_state=seed).fit(floats)
-    clusters, kept = _by_size(model.labels_)
-    if len(kept) < k:
-        _LOG.warning("k-means: %d clusters instead of %d: there are no more distinct vectors", len(kept), k)
-    centroids = np.asarray(model.cluster_centers_[kept], dtype=np.float64)
-    return Clustering(clusters, centroids, _inertia(floats, clusters, centroids))
+    return _found(vectors, model.labels_, "k-means", k)
+
+
+def spherical_kmeans(vectors: Array, k: int, n_iter: int = 100, n_init: int = 10, seed: int = 0) -> Clustering:
+    """K-means of directions: rows scaled to length 1, centres too, near is a large cosine. The best of n_init starts.
+
+    Dhillon & Modha (2001), by Faiss on one thread with all rows (by itself Faiss takes at most 256 a centre), starts
+    drawn among the rows. `vectors` (n, d) of any real type; a row of zeros has no direction and becomes noise, with
+    a logged warning. Centroids are means of the members' unit vectors, not scaled again, and the inertia belongs to
+    the unit vectors. ValueError unless 2 <= k <= number of rows with a direction, n_init and n_iter >= 1, and for
+    values that are not finite.
+
+    >>> spherical_kmeans(np.array([[1.0, 0], [0, 3], [2, 0], [0, 1], [9, 0]]), k=2).clusters.tolist()
+    [0, 1, 0, 1, 0]
+    """
+    import faiss
+
+    _check(vectors, k, n_init, n_iter=n_iter)
+    lengths = row_lengths(vectors)
+    directed = np.flatnonzero(lengths > 0)
+    if len(directed) < len(vectors):
+        _LOG.warning("%d images have all-zero vectors, so no direction: noise", len(vectors) - len(directed))
+    if k > len(directed):
+        raise ValueError(f"k must lie between 2 and the number of images with a direction, {len(directed)}, got {k}")
+    rows = unit_rows(vectors)
+    unit = np.ascontiguousarray(rows[directed], dtype=np.float32)
+    with _one_thread(faiss), threadpool_limits(limits=1):
+        model = faiss.Kmeans(
+            unit.shape[1], k, niter=n_iter, nredo=n_init, seed=seed, spherical=True,
+            min_points_per_centroid=1, max_points_per_centroid=len(unit) + 1,
+        )  # fmt: skip
+        model.train(unit)
+        nearest = model.index.search(unit, 1)[1][:, 0]
+    labels = np.full(len(vectors), -1, dtype=np.int64)
+    labels[directed] = nearest
+    return _found(rows, labels, "spherical k-means", k)
+
+
+def gaussian_mixture(
+    vectors: Array, k: int, covariance_type: str = "full", n_init: int = 1, seed: int = 0
+) -> Clustering:
+    """The most likely component of each row under a mixture of k Gaussians. The best of n_init starts.
+
+    Dempster, Laird & Rubin (1977): expectation and maximisation from a k-means start, scikit-learn's GaussianMixture
+    on one thread. covariance_type: full, tied (one for all), diag (along the axes) or spherical. `vectors` (n, d) of
+    any real type. Components that are no row's most likely one are dropped, with a logged warning. ValueError unless
+    2 <= k <= n and n_init >= 1, where covariances cannot be estimated (fewer rows than dimensions, or so many
+    dimensions that full ones would not fit into memory), and for values that are not finite.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    _check(vectors, k, n_init)
+    d = vectors.shape[1]
+    advice = "take covariance_type=diag or spherical, or cluster a projection"
+    if covariance_type in ("full", "tied") and d > _MOST_COVARIANCE:
+        raise ValueError(f"{covariance_type} covariances of {d:,} dimensions do not fit into memory: {advice}")
+    model = GaussianMixture(k, covariance_type=covariance_type, n_init=n_init, random_state=seed)
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(limits=1):
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings(
+            "always", message="(Best p|P)erformance|.*did not converge", category=ConvergenceWarning
+        )
+        try:
+            labels = model.fit_predict(vectors.astype(product_dtype(d), copy=False))
+        except ValueError as error:
+            if "ill-defined empirical covariance" not in str(error):
+                raise
+            raise ValueError(
+                f"{covariance_type} covariances of {d:,} dimensions cannot be estimated: {advice}"
+            ) from error
+    if caught or not model.converged_:
+        _LOG.warning("mixture of Gaussians: not converged after %d iterations", model.max_iter)
+    return _found(vectors, labels, "mixture of Gaussians", k, "they are no image's most likely one")
+
+
+def agglomerative(vectors: Array, k: int, linkage: str = "ward") -> Clustering:
+    """The k clusters left when the nearest two are merged again and again.
+
+    linkage: what is near: ward (the merger that adds least to the inertia; Ward 1963), average, complete (farthest
+    members) or single (nearest members) by Euclidean distance; scikit-learn's AgglomerativeClustering. No random
+    choice. Memory: 8 bytes for every pair of rows. `vectors` (n, d) of any real type. ValueError unless 2 <= k <= n,
+    and for values that are not finite.
+
+    >>> agglomerative(np.array([[0.0], [9.0], [10.0], [11.0]]), k=2).clusters.tolist()
+    [1, 0, 0, 0]
+    """
+    from sklearn.cluster import AgglomerativeClustering
+
+    _check(vectors, k)
+    with threadpool_limits(limits=1):
+        labels = AgglomerativeClustering(k, linkage=linkage).fit_predict(_floats(vectors))
+    return _found(vectors, labels, "agglomerative clustering", k)
+
+
+def hdbscan(vectors: Array, min_cluster_size: int = 15, min_samples: int | None = None) -> Clustering:
+    """Regions that stay dense over many densities; how many there are is found, all other rows are noise (-1).
+
+    Campello, Moulavi & Sander (2013) by Euclidean distance, scikit-learn's HDBSCAN. Groups below min_cluster_size
+    are noise; min_samples is how many rows, itself among them, a dense row has near (None: min_cluster_size), lowered
+    to n with a logged warning. No random choice. `vectors` (n, d) of any real type. There may be no cluster at all.
+    ValueError unless 2 <= min_cluster_size <= n, and for values that are not finite.
+    """
+    from sklearn.cluster import HDBSCAN
+
+    n = len(vectors)
+    if not 2 <= min_cluster_size <= n:
+        raise ValueError(f"min_cluster_size must lie between 2 and the number of images, {n}, got {min_cluster_size}")
+    _check_finite(vectors)
+    if min_samples is not None and min_samples > n:
+        _LOG.warning("HDBSCAN: min_samples lowered from %d to %d, the number of images", min_samples, n)
+        min_samples = n
+    with threadpool_limits(limits=1):
+        labels = HDBSCAN(min_cluster_size, min_samples=min_samples, n_jobs=1, copy=True).fit_predict(_floats(vectors))
+    return _found(vectors, labels, "HDBSCAN")
 
 
 def cluster_examples(
@@ -100,20 +221,78 @@ def cluster_examples(
     return examples
 
 
-def _by_size(labels: Array) -> tuple[Integers, Integers]:
-    """New ids by falling size, of equal ones the earlier first row first; and the old id of each new one."""
-    old, first, codes, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
-    order = np.lexsort((first, -sizes))
+def _check(vectors: Array, k: int, n_init: int = 1, n_iter: int = 1) -> None:
+    if not 2 <= k <= len(vectors):
+        raise ValueError(f"k must lie between 2 and the number of images, {len(vectors)}, got {k}")
+    if n_init < 1:
+        raise ValueError(f"n_init must be at least 1, got {n_init}")
+    if n_iter < 1:
+        raise ValueError(f"n_iter must be at least 1, got {n_iter}")
+    _check_finite(vectors)
+
+
+def _check_finite(vectors: Array) -> None:
+    if not np.isfinite(mean_row(vectors)).all():
+        raise ValueError("vectors hold values that are not finite")
+
+
+def _floats(vectors: Array) -> Array:
+    floating = np.issubdtype(vectors.dtype, np.floating)
+    return vectors if floating else vectors.astype(product_dtype(vectors.shape[1]))
+
+
+@contextmanager
+def _one_thread(faiss: Any) -> Iterator[None]:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _found(
+    vectors: Array, labels: Array, method: str, k: int | None = None, why: str = "there are no more distinct vectors"
+) -> Clustering:
+    """The result of any clusterer, from its labels (n,), negative for noise. k: how many clusters were asked for."""
+    clusters, count = _by_size(labels)
+    if k is not None and count < k:
+        _LOG.warning("%s: %d clusters instead of %d: %s", method, count, k, why)
+    centroids, inertia = _centroids(vectors, clusters, count)
+    return Clustering(clusters, centroids, inertia)
+
+
+def _by_size(labels: Array) -> tuple[Integers, int]:
+    """Ids by falling size, of equal ones the earlier first row first, noise -1; and how many clusters there are."""
+    kept = labels >= 0
+    old, first, codes, sizes = np.unique(labels[kept], return_index=True, return_inverse=True, return_counts=True)
     new = np.empty(len(old), dtype=np.int64)
-    new[order] = np.arange(len(old))
-    return new[codes], old[order]
+    new[np.lexsort((first, -sizes))] = np.arange(len(old))
+    clusters = np.full(len(labels), -1, dtype=np.int64)
+    clusters[kept] = new[codes]
+    return clusters, len(old)
 
 
-def _inertia(vectors: Array, clusters: Integers, centroids: Floats) -> float:
-    def add(rows: slice) -> float:
-        return float(squares(vectors[rows] - centroids[clusters[rows]]).sum())
+def _centroids(vectors: Array, clusters: Integers, count: int) -> tuple[Floats, float]:
+    """Means of the members (k, d), and the sum of squared distances to them; a block of rows at a time."""
+    order = np.argsort(clusters, kind="stable")
+    order = order[clusters[order] >= 0]
+    blocks = row_blocks(len(order), bytes_per_row=16 * vectors.shape[1])
+    middle = mean_row(vectors)  # sums of what is left lose no digits to a far origin
+    moved = np.zeros((count, vectors.shape[1]))
 
-    return sum(map_blocks(add, row_blocks(len(vectors), bytes_per_row=16 * vectors.shape[1])))
+    def add(rows: slice) -> tuple[Integers, Floats]:
+        found, starts = np.unique(clusters[order[rows]], return_index=True)
+        return found, np.add.reduceat(vectors[order[rows]] - middle, starts, axis=0)
+
+    for found, part in map_blocks(add, blocks):
+        moved[found] += part
+    moved /= np.bincount(clusters[order], minlength=count)[:, None]
+
+    def measure(rows: slice) -> float:
+        return float(squares(vectors[order[rows]] - middle - moved[clusters[order[rows]]]).sum())
+
+    return moved + middle, sum(map_blocks(measure, blocks))
 
 
 def _squared_lengths(vectors: Array, members: Integers, centroid: Array) -> Floats:

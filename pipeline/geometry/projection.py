@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from pipeline.geometry.neighbours import nearest_neighbours
+from pipeline.geometry.neighbours import Neighbours, Progress, nearest_neighbours
+from pipeline.geometry.sampling import fitted_rows, placed_among, say_sampled
 from pipeline.metrics.blocks import (
     Array,
     Floats,
@@ -25,7 +26,6 @@ from pipeline.metrics.blocks import (
 )
 
 Float32s = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
 
 _LOG = logging.getLogger(__name__)
 _SKETCH_DIMENSIONS = 256
@@ -39,6 +39,8 @@ def umap_projection(
     min_dist: float = 0.1,
     seed: int | None = 0,
     progress: Progress | None = None,
+    neighbours: Neighbours | None = None,
+    max_fit: int = 200_000,
 ) -> Float32s:
     """UMAP of (n, d) vectors on exact Euclidean neighbours: (n, n_components) float32.
 
@@ -47,7 +49,9 @@ def umap_projection(
     a seed, one thread and the same bits on any number of cores; the order of the rows acts like a seed.
     `seed=None` uses all cores and differs each time.
 
-    `n_neighbors` counts the row itself; above n - 1 it is lowered, with a logged warning. `progress(done,
+    `n_neighbors` counts the row itself; above n - 1 it is lowered, with a logged warning. `neighbours`: of the
+    fitted rows, as `nearest_neighbours` gives them, at least n_neighbors or all; None: found here. Above `max_fit`
+    rows so many are fitted and the others placed among them (`sampling`), with a logged warning. `progress(done,
     total)` is called now and then with epochs. ValueError for n < n_components + 2, n_components < 1,
     n_neighbors < 2, min_dist outside [0, 1], and for values that are not finite. Where umap-learn cannot
     start from the spectrum of the graph (tiny or oddly broken graphs), it starts from the principal
@@ -55,10 +59,18 @@ def umap_projection(
     """
     n = len(vectors)
     _check_umap(n, n_components, n_neighbors, min_dist)
+    if n > max_fit:
+        say_sampled("UMAP", max_fit, n)
+        fitted = fitted_rows(n, max_fit)
+        found = umap_projection(
+            vectors[fitted], n_components, n_neighbors, min_dist, seed, progress, neighbours, max_fit
+        )
+        return placed_among(vectors, fitted, found)
     if n_neighbors > n - 1:
         _LOG.warning("UMAP: n_neighbors lowered from %d to %d, as there are %d rows", n_neighbors, n - 1, n)
         n_neighbors = n - 1
-    indices, distances = nearest_neighbours(vectors, n_neighbors)
+    indices, distances = neighbours or nearest_neighbours(vectors, n_neighbors)
+    indices, distances = np.array(indices[:, :n_neighbors]), np.array(distances[:, :n_neighbors])
     umap = _import_umap()
     sketch = _sketch(vectors)
 
@@ -128,11 +140,14 @@ def flat_map(
     min_dist: float = 0.1,
     seed: int | None = 0,
     progress: Progress | None = None,
+    neighbours: Neighbours | None = None,
+    max_fit: int = 200_000,
 ) -> Float32s:
     """A 2-D map for looking at: (n, 2) float32. Two-dimensional input comes back as it is.
 
-    `projection` (n, d') of any real type; UMAP with the given settings or PCA. Too few rows for UMAP (fewer
-    than 4) are mapped by PCA; axes that the data do not have are zero. ValueError for an unknown method.
+    `projection` (n, d') of any real type; UMAP with the given settings (`neighbours` and `max_fit` as
+    there) or PCA. Too few rows for UMAP (fewer than 4) are mapped by PCA; axes that the data do not have are
+    zero. ValueError for an unknown method.
     """
     if method not in ("umap", "pca"):
         raise ValueError(f"unknown method '{method}': known are umap, pca")
@@ -140,7 +155,7 @@ def flat_map(
     if d == 2:
         return np.asarray(projection, dtype=np.float32)
     if method == "umap" and n >= 4:
-        return umap_projection(projection, 2, n_neighbors, min_dist, seed, progress)
+        return umap_projection(projection, 2, n_neighbors, min_dist, seed, progress, neighbours, max_fit)
     found = pca_projection(projection, min(2, n, d)) if n else np.zeros((0, 2), dtype=np.float32)
     return np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
 

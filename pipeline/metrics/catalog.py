@@ -53,10 +53,36 @@ _MANNING = (
 _LLOYD = (
     "Lloyd, S. P. (1982). Least squares quantization in PCM. IEEE Transactions on Information Theory 28(2), 129-137."
 )
+_CAMPELLO = (
+    "Campello, R. J. G. B., Moulavi, D. and Sander, J. (2013). Density-based clustering based on hierarchical density "
+    "estimates. Advances in Knowledge Discovery and Data Mining, 160-172."
+)
 _CHARI = (
     "Chari, T. and Pachter, L. (2023). The specious art of single-cell genomics. "
     "PLOS Computational Biology 19(8), e1011288."
 )
+
+_SATOPAA = (
+    'Satopaa, V., Albrecht, J., Irwin, D. and Raghavan, B. (2011). Finding a "kneedle" in a haystack: detecting '
+    "knee points in system behavior. 31st International Conference on Distributed Computing Systems Workshops, 166-171."
+)
+_HANLEY = (
+    "Hanley, J. A. and McNeil, B. J. (1982). The meaning and use of the area under a receiver operating "
+    "characteristic (ROC) curve. Radiology 143(1), 29-36."
+)
+_SIMPSON = (
+    "Simpson, A. J. and Fitter, M. J. (1973). What is the best index of detectability? "
+    "Psychological Bulletin 80(6), 481-488."
+)
+_INMAN = (
+    "Inman, H. F. and Bradley, E. L. (1989). The overlapping coefficient as a measure of agreement between "
+    "probability distributions. Communications in Statistics - Theory and Methods 18(10), 3851-3874."
+)
+_MU = (
+    "Mu, J. and Viswanath, P. (2018). All-but-the-top: simple and effective postprocessing for word "
+    "representations. International Conference on Learning Representations."
+)
+_EFRON = "Efron, B. and Stein, C. (1981). The jackknife estimate of variance. Annals of Statistics 9(3), 586-596."
 
 _ALL = (
     MetricInfo(
@@ -192,6 +218,71 @@ _ALL = (
         "Sum of squared distances of images to their cluster's centre: lower is tighter, but it always falls "
         "as k grows, so it says nothing by itself about k.",
         _LLOYD,
+    ),
+    MetricInfo(
+        "noise_share",
+        "Share of noise",
+        0.0,
+        1.0,
+        None,
+        "Share of images that are in no cluster; every score of the clusters is of the other images only.",
+        _CAMPELLO,
+    ),
+    MetricInfo(
+        "knee",
+        "Knee of the inertia",
+        0.0,
+        1.0,
+        None,
+        "How far the inertia over k lies below the straight line between its ends at the knee, both axes scaled to "
+        "0..1; it depends on the range of k, and smooth curves without clusters have a knee too.",
+        _SATOPAA,
+    ),
+    MetricInfo(
+        "gap",
+        "Gap",
+        -2.0,
+        2.0,
+        "higher",
+        "Mean cosine of pairs of one class less that of pairs of different classes; it shrinks with the cone in "
+        "which all vectors lie, so compare it only within one encoder.",
+        _EFRON,
+    ),
+    MetricInfo(
+        "auc",
+        "AUC",
+        0.0,
+        1.0,
+        "higher",
+        "Probability that a pair of images of one class is closer than a pair of different classes: 0.5 is chance.",
+        _HANLEY,
+    ),
+    MetricInfo(
+        "d_prime",
+        "d′",
+        -inf,
+        inf,
+        "higher",
+        "The gap in units of the root mean square of both standard deviations.",
+        _SIMPSON,
+    ),
+    MetricInfo(
+        "overlap",
+        "Overlap",
+        0.0,
+        1.0,
+        "lower",
+        "Area that the densities of cosines within and between classes share, in bins of 0.01.",
+        _INMAN,
+    ),
+    MetricInfo(
+        "mean_length",
+        "Length of the mean",
+        0.0,
+        1.0,
+        None,
+        "Length of the mean of all unit vectors: near 1 where all lie in a narrow cone, which centring takes away.",
+        _MU,
     ),
 )
 

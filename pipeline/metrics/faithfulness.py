@@ -27,6 +27,7 @@ def projection_quality(
     anchors: int = 500,
     all_up_to: int = 5000,
     seed: int = 0,
+    nearest: Array | None = None,
 ) -> dict[str, float]:
     """Trustworthiness, continuity and share of neighbours kept, all in [0, 1], higher is better.
 
@@ -38,8 +39,10 @@ def projection_quality(
 
     `embeddings` (n, d) and `projection` (n, d') of any real type. Up to `all_up_to` rows, every row is an
     anchor; above, `anchors` rows drawn with `seed`. `neighbours` is k, lowered to stay below n / 2 as the
-    formula needs. The result also holds the `neighbours` and `anchors` that were used; with fewer than 4 rows
-    the scores are NaN. ValueError for numbers of rows that differ, and for neighbours or anchors below 1.
+    formula needs. `nearest` (n, K): every row's nearest rows in the embedding, itself first, where they are known
+    already (`geometry.neighbours`) and K > k; they spare a search. The result also holds the `neighbours` and
+    `anchors` that were used; with fewer than 4 rows the scores are NaN.
+    ValueError for numbers of rows that differ, and for neighbours or anchors below 1.
 
     >>> line = np.arange(8.0)[:, None]
     >>> projection_quality(line, -2 * line, neighbours=2)["trustworthiness"]
@@ -55,7 +58,7 @@ def projection_quality(
     chosen = _anchors(n, anchors, all_up_to, seed)
     scores = dict.fromkeys(("trustworthiness", "continuity", "neighbours_kept"), float("nan"))
     if n >= 4:
-        strangers, torn, kept = _faults(embeddings, projection, chosen, k)
+        strangers, torn, kept = _faults(embeddings, projection, chosen, k, nearest)
         unit = 2.0 / (len(chosen) * k * (2 * n - 3 * k - 1))
         scores["trustworthiness"] = 1.0 - unit * strangers
         scores["continuity"] = 1.0 - unit * torn
@@ -83,14 +86,17 @@ class _Space:
         return cls(vectors, middle, moved_squares(vectors, middle))
 
 
-def _faults(embeddings: Array, projection: Array, chosen: Integers, k: int) -> tuple[float, float, float]:
+def _faults(
+    embeddings: Array, projection: Array, chosen: Integers, k: int, nearest: Array | None
+) -> tuple[float, float, float]:
     """Sums over anchors: excess ranks in the embedding, excess ranks in the projection, neighbours kept."""
     spaces = [_Space.of(embeddings), _Space.of(projection)]
 
     def measure(rows: slice) -> Floats:
         here, there = (_distances(space, chosen[rows]) for space in spaces)
         strangers = _ranks(here, _nearest(there, k))
-        torn = _ranks(there, _nearest(here, k))
+        near = _nearest(here, k) if nearest is None or nearest.shape[1] <= k else nearest[chosen[rows], 1 : k + 1]
+        torn = _ranks(there, near)
         return np.array([_excess(strangers, k), _excess(torn, k), np.count_nonzero(strangers <= k)])
 
     # Two spaces, each with its distances and their sorted copy.

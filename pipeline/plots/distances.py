@@ -11,12 +11,13 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 
 from pipeline.plots.style import (
-    COLORS,
     FAINT,
     MUTED,
-    WIDTH,
     contrast,
+    narrow,
     nothing_to_draw,
+    page_width,
+    pair,
     shorten,
     styled,
     text_width,
@@ -25,6 +26,7 @@ from pipeline.plots.style import (
 
 _NUMBERS_UP_TO = 15  # classes
 _NAME_WIDTH = 110.0  # points
+_CELL = 19.0  # points that a number needs
 
 
 def _tick_step(count: int, room: float, size: float) -> int:
@@ -37,11 +39,11 @@ def name_axes(axes: Axes, rows: Sequence[str], columns: Sequence[str], side: tup
 
     Names are cut to fit; long column names are turned, and some are left out where there are too many.
     """
-    size = 7.0
+    size, room = 7.0, _NAME_WIDTH / 2 if narrow() else _NAME_WIDTH
     step = _tick_step(len(rows), side[1] * 72, size)
     places = range(0, len(rows), step)
-    axes.set_yticks(places, [shorten(rows[place], _NAME_WIDTH, size) for place in places], fontsize=size)
-    names = [shorten(name, _NAME_WIDTH, size) for name in columns]
+    axes.set_yticks(places, [shorten(rows[place], room, size) for place in places], fontsize=size)
+    names = [shorten(name, room, size) for name in columns]
     cell = side[0] * 72 / max(1, len(columns))
     if max((text_width(name, size) for name in names), default=0) <= cell - 3:
         axes.set_xticks(range(len(names)), names, fontsize=size)
@@ -70,21 +72,24 @@ def _limits(matrix: np.ndarray) -> tuple[float, float]:
 
 
 @styled
-def class_similarity(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
+def class_similarity(
+    matrix: np.ndarray, class_names: Sequence[str], subtitle: str = "cosine in the embedding space"
+) -> Figure:
     """Heat map of mean cosine similarities: within each class on the diagonal, between classes off it.
 
     Args:
         matrix: (C, C) float, cosines in [-1, 1]; NaN where not defined, drawn hatched.
         class_names: C names.
+        subtitle: which space this is.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     count = len(class_names)
     if count == 0:
-        figure = Figure(figsize=(WIDTH, 1.2))
+        figure = Figure(figsize=(page_width(), 1.2))
         nothing_to_draw(figure.subplots(), "no classes")
         return figure
-    side = float(np.clip(0.42 * count, 2.2, 4.9))
-    figure = Figure(figsize=(min(WIDTH, side + 2.4), side + 1.3))
+    side = float(min(np.clip(0.42 * count, 2.2, 4.9), page_width() - 1.3))
+    figure = Figure(figsize=(min(page_width(), side + 2.4), side + 1.3))
     axes = figure.subplots()
     low, high = _limits(matrix)
     axes.patch.set(facecolor="white", edgecolor=MUTED, hatch="/////")
@@ -92,14 +97,12 @@ def class_similarity(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     name_axes(axes, class_names, class_names, (side, side))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    if count <= _NUMBERS_UP_TO:
+    if count <= _NUMBERS_UP_TO and side * 72 / count >= _CELL:
         texts = np.vectorize("{:.2f}".format, otypes=[object])(matrix)
         write_cells(axes, image, matrix, texts, 7 if count <= 10 else 6)
     if 1 < count <= 60:
         _frame_diagonal(axes, count)
-    title(
-        axes, "Mean cosine similarity", "in the embedding space: within classes (framed diagonal) and between classes"
-    )
+    title(axes, "Mean similarity within (diagonal) and between classes", subtitle)
     if np.isfinite(matrix).any():
         bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.03)
         bar.outline.set_visible(False)
@@ -143,13 +146,14 @@ def within_between(
             which are right to half a bin.
     """
     edges = np.asarray(edges, dtype=np.float64)
-    figure = Figure(figsize=(WIDTH, 2.9))
+    figure = Figure(figsize=(page_width(), 3.1 if narrow() else 2.9))
     axes = figure.subplots()
     middles, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    one, other = pair()
     given: tuple[float | None, float | None] = means or (None, None)
     rows = (
-        ("within a class", np.asarray(within), COLORS[0], "-", given[0]),
-        ("between classes", np.asarray(between), COLORS[6], "--", given[1]),
+        ("within a class", np.asarray(within), one, "-", given[0]),
+        ("between classes", np.asarray(between), other, "--", given[1]),
     )
     for name, counts, color, dashes, mean in rows:
         pairs = int(counts.sum())
@@ -168,5 +172,5 @@ def within_between(
     axes.grid(axis="x", color=FAINT)
     axes.set_axisbelow(True)
     title(axes, "Pairs within a class against pairs between classes", subtitle)
-    figure.legend(loc="outside lower left", ncols=2, handlelength=2.5)
+    figure.legend(loc="outside lower left", ncols=1 if narrow() else 2, handlelength=2.5)
     return figure

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.plots.style import FAINT, INK, MUTED, WIDTH, sentence, shorten, styled, wrap
+from pipeline.plots.style import FAINT, INK, MUTED, narrow, page_width, sentence, shorten, styled, wrap
 
 _SIZE = 6.5  # font size of titles, points
 _LINE = _SIZE * 1.25 / 72  # height of a title's line, inches
@@ -21,11 +21,11 @@ _SHARP_BELOW = 64  # images with fewer pixels a side are enlarged without blur
 
 def _canvas(height: float) -> tuple[Figure, Axes]:
     """A figure with one axes that measures in inches from the upper left corner (fast for many images)."""
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(page_width(), height))
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.set_xlim(0, WIDTH)
+    axes.set_xlim(0, page_width())
     axes.set_ylim(height, 0)
     return figure, axes
 
@@ -103,27 +103,28 @@ def _draw_rows(
 
 def _finish(axes: Axes, height: float, empty: bool) -> None:
     if empty:
-        axes.text(WIDTH / 2, height / 2, "no images", ha="center", va="center", color=MUTED)
-    axes.set_xlim(0, WIDTH)  # imshow moves the limits
+        axes.text(page_width() / 2, height / 2, "no images", ha="center", va="center", color=MUTED)
+    axes.set_xlim(0, page_width())  # imshow moves the limits
     axes.set_ylim(height, 0)
 
 
 @styled
-def image_sheet(thumbnails: Sequence[np.ndarray | None], titles: Sequence[str], columns: int = 8) -> Figure:
+def image_sheet(thumbnails: Sequence[np.ndarray | None], titles: Sequence[str], columns: int | None = None) -> Figure:
     """Images in rows, each with its title (at most two lines) under it.
 
     Args:
         thumbnails: (h, w, 3) or (h, w) uint8 each, any size; None draws a grey box 'no longer readable'.
         titles: one for each image; an empty string leaves the place free.
-        columns: images a row.
+        columns: images a row; by default eight on a page of 180 mm.
 
     Returns:
-        A figure 180 mm wide, as high as its rows need.
+        A figure as wide as the page and as high as its rows need.
 
     Raises:
         ValueError: the numbers of images and titles differ.
     """
-    side = (WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
+    columns = columns or max(2, round(8 * page_width() / 7.1))
+    side = (page_width() - 2 * _MARGIN - (columns - 1) * _GAP) / columns
     cells = [_cell(image, title, side, 2) for image, title in zip(thumbnails, titles, strict=True)]
     rows = _rows(cells, columns, side)
     height = 2 * _MARGIN + (sum(row[2] for row in rows) if rows else 0.6)
@@ -154,19 +155,22 @@ def cluster_grid(
         ValueError: the numbers of images and titles differ.
     """
     space, top = 0.3, 0.56
-    side = ((WIDTH - 2 * _MARGIN - space) / 2 - 2 * _GAP) / 3
+    beside = 1 if narrow() else 2
+    side = ((page_width() - 2 * _MARGIN - (beside - 1) * space) / beside - 2 * _GAP) / 3
     blocks = []
     for images, titles in ((nearest, nearest_titles), (at_random, random_titles)):
         cells = [_cell(image, title, side, 3) for image, title in zip(images, titles, strict=True)]
         blocks.append(_rows(cells[:9], 3, side))
-    height = top + max(max(sum(row[2] for row in block) for block in blocks), 0.3) + _MARGIN
+    heights = [max(sum(row[2] for row in block), 0.3) for block in blocks]
+    height = top + _MARGIN + (max(heights) if beside == 2 else sum(heights) + space)
     figure, axes = _canvas(height)
-    heading = shorten(sentence(heading), (WIDTH - 2 * _MARGIN) * 72 / 1.15, 10)
+    heading = shorten(sentence(heading), (page_width() - 2 * _MARGIN) * 72 / 1.15, 10)
     axes.text(_MARGIN, 0.06, heading, ha="left", va="top", fontsize=10, fontweight="bold")
-    lefts = (_MARGIN, _MARGIN + 3 * side + 2 * _GAP + space)
-    for block, left, name in zip(blocks, lefts, ("nearest to the centre", "random members"), strict=True):
+    right, below = (3 * side + 2 * _GAP + space, 0.0) if beside == 2 else (0.0, heights[0] + space)
+    places = ((_MARGIN, top), (_MARGIN + right, top + below))
+    for block, (left, upper), name in zip(blocks, places, ("nearest to the centre", "random members"), strict=True):
         if block:
-            axes.text(left, top - 0.24, name, ha="left", va="top", fontsize=8, color=MUTED)
-            _draw_rows(axes, block, left, top, side)
+            axes.text(left, upper - 0.24, name, ha="left", va="top", fontsize=8, color=MUTED)
+            _draw_rows(axes, block, left, upper, side)
     _finish(axes, height, empty=not any(blocks))
     return figure

@@ -16,10 +16,11 @@ from pipeline.plots.style import (
     INK,
     MUTED,
     NOISE,
-    WIDTH,
     group_style,
     halo,
+    narrow,
     nothing_to_draw,
+    page_width,
     printable,
     shorten,
     styled,
@@ -190,7 +191,7 @@ def _label_legend(figure: Figure, groups: _Groups) -> None:
         color, marker = group_style(rank)
         handles.append(Line2D([], [], color=color, marker=marker, linestyle="none", markersize=5, label=name))
     widest = max(text_width(name, 7) for name in names) + 22
-    columns = int(np.clip(WIDTH * 72 // widest, 1, len(names)))
+    columns = int(np.clip(page_width() * 72 // widest, 1, len(names)))
     figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(names) // columns))
     figure.legend(
         handles=handles, loc="outside lower left", ncols=columns, fontsize=7, handletextpad=0.1, columnspacing=1.0
@@ -216,14 +217,16 @@ def cluster_and_label_map(
     if labels is not None and all(map(_is_missing, labels)):
         labels = None
     panels = 1 if labels is None else 2
-    width = 3.45 if panels == 2 else 4.6
+    beside = panels == 2 and not narrow()
+    width = (page_width() - 0.2) / 2 if beside else min(4.6, page_width() - 0.1)
     if len(points) == 0:
-        figure = Figure(figsize=(WIDTH, 1.2))
+        figure = Figure(figsize=(page_width(), 1.2))
         nothing_to_draw(figure.subplots(), "no images, so no map")
         return figure
     *_, ratio = _window(points)
-    figure = Figure(figsize=(WIDTH if panels == 2 else width + 0.1, width * ratio + 0.75))
-    axes = np.atleast_1d(figure.subplots(1, panels))
+    rows = 1 if beside else panels
+    figure = Figure(figsize=(page_width() if beside else width + 0.1, rows * (width * ratio + 0.35) + 0.4))
+    axes = np.ravel(figure.subplots(rows, panels // rows, squeeze=False))
     by_cluster = _by_cluster(np.asarray(clusters))
     _panel(axes[0], points, by_cluster, f"By cluster (k = {len(by_cluster.names)})", width, ratio)
     if labels is not None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.plots.distances import name_axes, write_cells
-from pipeline.plots.style import FAINT, INK, MUTED, WIDTH, group_style, nothing_to_draw, sentence, styled
+from pipeline.plots.style import FAINT, INK, MUTED, group_style, nothing_to_draw, page_width, sentence, styled
 
 
 @styled
@@ -24,13 +24,13 @@ def label_table(counts: np.ndarray, label_names: Sequence[str], cluster_names: S
     """
     counts = np.asarray(counts)
     if counts.size == 0:
-        figure = Figure(figsize=(WIDTH, 1.2))
+        figure = Figure(figsize=(page_width(), 1.2))
         nothing_to_draw(figure.subplots(), "no labelled images in clusters")
         return figure
     rows, columns = counts.shape
-    width = float(np.clip(0.42 * columns, 1.8, WIDTH - 2.3))
+    width = float(np.clip(0.42 * columns, 1.8, max(1.8, page_width() - 2.3)))
     height = float(np.clip(0.3 * rows, 1.2, 7.0))
-    figure = Figure(figsize=(float(np.clip(width + 2.5, 4.6, WIDTH)), height + 0.95))
+    figure = Figure(figsize=(float(min(max(width + 2.5, 4.6), page_width())), height + 0.95))
     axes = figure.subplots()
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
@@ -50,7 +50,7 @@ def label_table(counts: np.ndarray, label_names: Sequence[str], cluster_names: S
     return figure
 
 
-def _draw_blades(axes: Axes, samples: np.ndarray, clusters: np.ndarray, ids: np.ndarray) -> list[float]:
+def draw_blades(axes: Axes, samples: np.ndarray, clusters: np.ndarray, ids: np.ndarray) -> list[float]:
     """Draw one blade under the other, each sorted, and return the height of each one's middle."""
     gap = max(1.0, 0.012 * len(samples))
     base, middles = 0.0, []
@@ -78,13 +78,13 @@ def silhouette_blades(samples: np.ndarray, clusters: np.ndarray, title: str) -> 
     known = np.isfinite(samples) & (clusters >= 0)
     samples, clusters = samples[known], clusters[known]
     ids, sizes = np.unique(clusters, return_counts=True)
-    figure = Figure(figsize=(4.6, float(np.clip(0.26 * len(ids) + 1.2, 2.2, 8.0))))
+    figure = Figure(figsize=(min(4.6, page_width()), float(np.clip(0.26 * len(ids) + 1.2, 2.2, 8.0))))
     axes = figure.subplots()
     axes.set_title(sentence(title))
     if len(samples) == 0:
         nothing_to_draw(axes, "silhouettes are not defined here")
         return figure
-    middles = _draw_blades(axes, samples, clusters, ids)
+    middles = draw_blades(axes, samples, clusters, ids)
     mean = float(samples.mean())
     axes.axvline(0, color=MUTED, linewidth=0.6)
     axes.axvline(mean, color=INK, linewidth=1, linestyle="--")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -21,6 +24,13 @@ MUTED = "#6b7280"
 FAINT = "#e5e7eb"
 NOISE = "#d4d4d8"
 COLORS: tuple[str, ...] = tuple(matplotlib.colors.to_hex(rgb) for rgb in matplotlib.color_sequences["petroff10"])
+PALETTES: dict[str, tuple[str, ...]] = {
+    "petroff10": COLORS,
+    "tab10": tuple(matplotlib.colors.to_hex(rgb) for rgb in matplotlib.color_sequences["tab10"]),
+    # Okabe and Ito (2002), black and yellow last: black reads as text, yellow hardly at all
+    "okabe_ito": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442"),
+}
+NARROW = 5.5  # inches: below, what stands side by side on a page stands one under the other
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", ">", "p")
 FAMILY = "DejaVu Sans"  # ships with matplotlib, so that pictures are the same on every machine
 _MISSING = "\N{WHITE SQUARE}"
@@ -67,18 +77,85 @@ STYLE: dict[Any, Any] = {
 _Arguments = ParamSpec("_Arguments")
 
 
+@dataclass(frozen=True)
+class Look:
+    """What of the style can be chosen: the width of a page in inches, and the colours of groups."""
+
+    width: float = WIDTH
+    colors: tuple[str, ...] = COLORS
+
+
+_look: ContextVar[Look] = ContextVar("look", default=Look())  # noqa: B039 (it is frozen)
+
+
+@contextlib.contextmanager
+def look(width_mm: float = 180.0, palette: str = "petroff10") -> Iterator[None]:
+    """Draw for a page of this width in these colours (a name of PALETTES) meanwhile."""
+    width = WIDTH if width_mm == 180 else width_mm / 25.4
+    token = _look.set(Look(width, PALETTES[palette]))
+    try:
+        yield
+    finally:
+        _look.reset(token)
+
+
+def page_width() -> float:
+    """Inches that a picture may be wide."""
+    return _look.get().width
+
+
+def narrow() -> bool:
+    """Whether the page is a column, so that panels stand one under the other."""
+    return page_width() < NARROW
+
+
+def palette() -> tuple[str, ...]:
+    """The colours of groups, those farthest apart first."""
+    return _look.get().colors
+
+
+def pair() -> tuple[str, str]:
+    """A blue and an orange of the palette: two things to be compared."""
+    colors = palette()
+    return colors[0], colors[6 if colors == COLORS else 1]
+
+
 def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
     """Let a drawing function work in the common style, leaving matplotlib's global settings alone."""
 
     @functools.wraps(draw)
     def in_style(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.rc_context({**STYLE, "axes.prop_cycle": cycler(color=palette())}):
             figure = draw(*args, **kwargs)
+            _break_titles(figure)
             for text in figure.findobj(Text):  # `$` in a class name is a dollar, not a formula
                 text.set_parse_math(False)
             return figure
 
     return in_style
+
+
+def _break_titles(figure: Figure) -> None:
+    """Titles and labels that are wider than their place go on in a second line."""
+    for axes in figure.axes:
+        place = axes.get_subplotspec()
+        share = 1.0
+        if place is not None:
+            share = (place.colspan.stop - place.colspan.start) / place.get_gridspec().ncols
+        room = share * figure.get_figwidth() * 72 - max(12, 45 * share)
+        for text in (axes.title, axes._left_title, axes._right_title):  # type: ignore[attr-defined]
+            _break(text, room)
+        _break(axes.xaxis.label, room)
+    for text in (figure._suptitle, figure._supxlabel):  # type: ignore[attr-defined]
+        if text is not None:
+            _break(text, figure.get_figwidth() * 72 - 8)
+
+
+def _break(text: Text, width: float) -> None:
+    size = float(text.get_fontsize()) * (1.12 if text.get_fontweight() == "bold" else 1.0)
+    lines = text.get_text().split("\n")
+    if any(text_width(printable(line), size) > width for line in lines):
+        text.set_text("\n".join(part for line in lines for part in wrap(line, width, size, 3)))
 
 
 @functools.cache
@@ -148,8 +225,9 @@ def _first_line(text: str, width: float, size: float) -> tuple[str, str]:
 
 
 def group_style(rank: int) -> tuple[str, str]:
-    """Colour and marker of the group with this rank: ten colours, then the same with the next marker."""
-    return COLORS[rank % len(COLORS)], MARKERS[rank // len(COLORS) % len(MARKERS)]
+    """Colour and marker of the group with this rank: all colours, then the same with the next marker."""
+    colors = palette()
+    return colors[rank % len(colors)], MARKERS[rank // len(colors) % len(MARKERS)]
 
 
 def halo(width: float = 2.0) -> list[AbstractPathEffect]:
@@ -165,9 +243,11 @@ def sentence(text: object) -> str:
 
 def title(axes: Axes, heading: str, subtitle: str) -> None:
     """Head a picture: what it shows, and under it, quieter, in which space."""
-    axes.set_title(printable(heading), pad=17)
+    room = axes.get_figure().get_figwidth() * 72 - 45  # type: ignore[union-attr]
+    lines = wrap(subtitle, room, 7.5, 3)
+    axes.set_title(printable(heading), pad=7 + 10 * len(lines))
     axes.annotate(
-        printable(subtitle), (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points",
+        "\n".join(lines), (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points",
         ha="left", va="bottom", color=MUTED, fontsize=7.5, in_layout=False,
     )  # fmt: skip
 

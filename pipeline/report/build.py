@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 
 from pipeline.metrics.catalog import METRICS
+from pipeline.metrics.k_selection import LABELS, in_words
 from pipeline.report.methods import methods_paragraph, protocol_lines, stages_done
 from pipeline.report.privacy import Privacy, privacy_of
-from pipeline.report.words import NONE, counted, duration, flatten, is_missing, look_up, moment, number, score
+from pipeline.report.words import NONE, counted, duration, flatten, is_missing, look_up, moment, number, plain, score
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -148,6 +149,18 @@ _CLASS_COLUMNS: list[tuple[str, str, Format]] = [
     ("radius_p95", "95 %", score),
     ("radius_max", "max", score),
     ("center_norm", "length of centre", score),
+    ("nearest_class", "nearest: by cosine", text),
+    ("nearest_center", "by centre", text),
+]
+_SEPARATION_COLUMNS: list[tuple[str, str, Format]] = [
+    ("class", "class", text),
+    ("when", "", text),
+    ("within", "mean within (95 %)", str),
+    ("between", "mean with others (95 %)", str),
+    ("gap", "gap (95 %)", str),
+    ("d_prime", "d′", score),
+    ("auc", "AUC", score),
+    ("overlap", "overlap", score),
 ]
 _PAIR_COLUMNS: list[tuple[str, str, Format]] = [
     ("class_a", "class", text),
@@ -158,6 +171,8 @@ _PAIR_COLUMNS: list[tuple[str, str, Format]] = [
     ("between_max", "max", score),
     ("center_cosine", "cosine of centres", score),
     ("center_distance", "distance of centres", score),
+    ("centered_between_mean", "centred: between, mean", score),
+    ("centered_center_cosine", "cosine of centres", score),
 ]
 
 
@@ -165,13 +180,27 @@ def _share(value: Any) -> str:
     return NONE if is_missing(value) else f"{100 * float(value):.0f} %"
 
 
+def _cluster_name(value: Any) -> str:
+    return "noise" if value == -1 else number(value)
+
+
 _CLUSTER_COLUMNS: list[tuple[str, str, Format]] = [
-    ("cluster", "cluster", number),
+    ("cluster", "cluster", _cluster_name),
     ("size", "images", number),
     ("silhouette_projection", "silhouette, projection (Euclidean)", score),
     ("silhouette_embedding", "silhouette, embedding (cosine)", score),
     ("majority_label", "most frequent label", text),
     ("majority_share", "its share", _share),
+]
+
+
+_K_SCORE_COLUMNS: list[tuple[str, str, Format]] = [
+    ("k", "k", number),
+    ("inertia_projection", "inertia, projection", score),
+    ("silhouette_projection", "silhouette, projection (Euclidean)", score),
+    ("calinski_harabasz_projection", "Calinski-Harabasz, projection", score),
+    ("davies_bouldin_projection", "Davies-Bouldin, projection", score),
+    ("silhouette_embedding", "silhouette, embedding (cosine)", score),
 ]
 
 
@@ -278,25 +307,92 @@ def _cards(run: RunFolder) -> list[tuple[str, str, str]]:
     if "projection" in done:
         name = str(look_up(record, "config.projection.name", NONE))
         count = look_up(record, "config.projection.n_components")
-        names = {"umap": "UMAP", "pca": "PCA", "none": "none"}
+        names = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA", "none": "none"}
+        count = 2 if name == "tsne" else count
         more = counted(count, "dimension") if count else "clusters are found in the embedding"
         cards.append(("Projection", names.get(name, name), more))
     if "clustering" in done:
-        names = {"kmeans": "k-means"}
+        names = {"kmeans": "k-means", "spherical_kmeans": "spherical k-means", "gmm": "mixture of Gaussians"}
+        names |= {"agglomerative": "agglomerative", "hdbscan": "HDBSCAN"}
         name = str(look_up(record, "config.clustering.name", NONE))
-        cards.append(("Clustering", names.get(name, name), f"k = {number(run.metrics.get('clustering/k'))}"))
+        noise = run.metrics.get("clustering/noise_share", 0)
+        more = f"k = {number(run.metrics.get('clustering/k'))}" + (f", {_share(noise)} noise" if noise else "")
+        if look_up(record, "config.clustering.space") == "embedding":
+            more += ", of the embeddings"
+        cards.append(("Clustering", names.get(name, name), more))
     return cards
 
 
 def _distance_summary(metrics: Mapping[str, float]) -> Table | None:
+    """Pairs within and between, before and after centring."""
     rows = []
-    for name, label in (("within", "within a class"), ("between", "between classes")):
-        values = [metrics.get(f"class_distances/{name}/all/{part}") for part in ("mean", "sd", "min", "max")]
-        if any(value is not None for value in values):
-            rows.append([label, *map(score, values)])
+    for place, when in (("", ""), ("centered/", ", centred")):
+        for name, label in (("within", "within a class"), ("between", "between classes")):
+            found = {part: metrics.get(f"class_distances/{place}{name}/all/{part}") for part in _SPREAD}
+            if any(value is not None for value in found.values()):
+                ends = [found["mean_low"], found["mean_high"]]
+                span = NONE if None in ends else " to ".join(map(score, ends))
+                rows.append([label + when, score(found["mean"]), span, *(score(found[part]) for part in _SPREAD[3:])])
     if not rows:
         return None
-    return Table(["pairs of images", "mean", "sd", "min", "max"], rows, frozenset({1, 2, 3, 4}))
+    note = "The interval takes images (or groups of them) for what was drawn at random, not pairs."
+    heads = ["pairs of images", "mean", "95 % interval", "sd", "min", "max"]
+    return Table(heads, rows, frozenset(range(1, 6)), note)
+
+
+_SPREAD = ("mean", "mean_low", "mean_high", "sd", "min", "max")
+
+
+def _separation_scores(metrics: Mapping[str, float]) -> Table | None:
+    """How well pairs within stand apart from pairs between, before and after centring."""
+    rows = []
+    for name in ("auc", "d_prime", "overlap", "gap"):
+        info, cells = METRICS[name], []
+        for place in ("", "centered/"):
+            of_all = f"class_distances/{place}separation/all/{name}"
+            ends = [metrics.get(f"{of_all}_{end}") for end in ("low", "high")]
+            span = "" if None in ends else f" ({score(ends[0])} to {score(ends[1])})"
+            cells.append(score(metrics.get(of_all)) + span)
+        if set(cells) != {NONE}:
+            rows.append([info.label, *cells, span_of(info), direction(info.better), info.meaning])
+    if not rows:
+        return None
+    heads = ["within against between", "as it is", "centred", "range", "better", "meaning"]
+    note = (
+        "In brackets: 95 % intervals. Centred: the mean of all images' unit vectors was subtracted and each vector "
+        "scaled to length 1 again."
+    )
+    if "class_distances/mean_length" in metrics:
+        length = score(metrics["class_distances/mean_length"])
+        note += f" That mean has length {length}; near 1, all vectors lie in a narrow cone and all cosines are high."
+    return Table(heads, rows, frozenset({1, 2}), note)
+
+
+def span_of(info: Any) -> str:
+    """The range of a measure of the catalogue."""
+    return "any" if info.low == -float("inf") else span(info.low, info.high)
+
+
+def _class_separation(run: RunFolder) -> Table | None:
+    """For each class, its pairs against its pairs with all others."""
+    if not run.has("class_separation"):
+        return None
+    frame = run.table("class_separation")
+    frame = frame[frame["class"].notna()].copy()
+    if frame.empty:
+        return None
+    frame["when"] = ["centred" if centered else "as it is" for centered in frame["centered"]]
+    for name in ("within", "between", "gap"):
+        value = "gap" if name == "gap" else f"{name}_mean"
+        ends = zip(frame[value], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
+        frame[name] = [score(middle) + _between(low, high) for middle, low, high in ends]
+    frame = frame.sort_values(["class", "centered"], kind="stable")
+    link = _link(run, "class_separation")
+    return _table(frame, _SEPARATION_COLUMNS, 2 * MOST_CLASSES, link, "rows")
+
+
+def _between(low: Any, high: Any) -> str:
+    return "" if is_missing(low) or is_missing(high) else f" ({score(low)} to {score(high)})"
 
 
 def _named_table(
@@ -310,6 +406,26 @@ def _named_table(
 
 def _cluster_table(run: RunFolder) -> Table | None:
     return _named_table(run, "cluster_table", _CLUSTER_COLUMNS, MOST_CLUSTERS, "clusters")
+
+
+def _suggestions(run: RunFolder) -> tuple[str, Table | None]:
+    """Which criteria agree on k, in words, and what each suggests."""
+    if not run.has("k_suggestions") or not len(frame := run.table("k_suggestions")):
+        return "", None
+    found = [(LABELS[row["criterion"]], row) for row in frame.to_dict("records")]
+    rows = [
+        [
+            label,
+            SPACES.get(row["space"], row["space"]),
+            {"knee": "farthest below the chord"}.get(row["rule"], row["rule"]),
+            number(row["k"]),
+            score(row["value"]),
+            "an end of the range: a wider one may move it" if row["at_end"] else "",
+        ]
+        for label, row in found
+    ]
+    table = Table(["criterion", "space", "rule", "suggested k", "value there", "note"], rows, frozenset({3, 4}))
+    return in_words({label: int(row["k"]) for label, row in found}), table
 
 
 def _skipped(run: RunFolder, privacy: Privacy) -> tuple[Table | None, Table | None]:
@@ -377,6 +493,7 @@ def _facts(record: Mapping[str, Any], privacy: Privacy) -> list[tuple[str, str]]
             f"job {look_up(record, 'sweep.job')}: {overrides}" if record.get("sweep") else "",
         ),
         ("started (UTC)", str(record.get("started") or "")),
+        ("pictures drawn again", _redrawn(record)),
         ("took", duration(record["seconds"]) if record.get("seconds") is not None else ""),
         ("code", f"commit {commit}{dirty}" if commit else ""),
         ("data fingerprint", str(look_up(record, "dataset.fingerprint", ""))),
@@ -388,6 +505,13 @@ def _facts(record: Mapping[str, Any], privacy: Privacy) -> list[tuple[str, str]]
         ("versions", versions),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _redrawn(record: Mapping[str, Any]) -> str:
+    """When, and how the pictures look now."""
+    plots = look_up(record, "redrawn.plots", {})
+    look = ", ".join(f"{name} = {plain(value)}" for name, value in plots.items())
+    return f"{moment(look_up(record, 'redrawn.time'))}: {look}" if plots else ""
 
 
 def _warnings(record: Mapping[str, Any], privacy: Privacy) -> list[str]:
@@ -402,7 +526,13 @@ def _warnings(record: Mapping[str, Any], privacy: Privacy) -> list[str]:
 
 _CAPTIONS = {
     "sheet": "A random sample of the images.",
+    "elbow": "Inertia over the number of clusters, and its knee: the point farthest below the line between the ends.",
+    "silhouettes_by_k": "Mean silhouette over the number of clusters; the two spaces do not compare.",
+    "dispersion_by_k": "Calinski-Harabasz and Davies-Bouldin over the number of clusters.",
+    "blades_by_k": "The silhouette of every image, by cluster, for several numbers of clusters.",
     "map": "The map, coloured by cluster and by label. It is for looking: distances on it mean little.",
+    "class_similarity_centered": "Mean cosine similarity after centring: what remains without the common cone.",
+    "within_between_centered": "Cosine similarities of pairs after centring.",
     "similarity": "Mean cosine similarity within classes (diagonal) and between classes.",
     "within": "Cosine similarities of pairs within a class and of pairs between classes.",
     "between": "Cosine similarities of pairs within a class and of pairs between classes.",
@@ -413,6 +543,7 @@ _CAPTIONS = {
 _PLACES = {
     "class_distances": "distances",
     "projection": "map",
+    "k_selection": "k_selection",
     "clustering": "map",
     "cluster_metrics": "map",
 }
@@ -421,6 +552,8 @@ _PLACES = {
 def _caption(name: str) -> str:
     if name.startswith("cluster_") and name.removeprefix("cluster_").isdigit():
         return f"Cluster {int(name.removeprefix('cluster_'))}: members nearest to its centre, and random ones."
+    if name in _CAPTIONS:
+        return _CAPTIONS[name]
     words = name.split("_")
     known = [caption for key, caption in _CAPTIONS.items() if key in words or f"{key}s" in words]
     return known[0] if known else " ".join(words).capitalize() + "."
@@ -456,6 +589,7 @@ def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
     counts, files = _skipped(run, privacy)
     settings = [(key, privacy.setting(key, value)) for key, value in flatten(record.get("config") or {})]
     scores = headline(run.metrics)
+    sentence, suggested = _suggestions(run)
     sections = [
         Section(
             "glance",
@@ -474,9 +608,21 @@ def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
             "Class distances",
             {
                 "summary": _distance_summary(run.metrics),
+                "separation": _separation_scores(run.metrics),
+                "by_class": _class_separation(run),
                 "classes": _named_table(run, "class_summary", _CLASS_COLUMNS, MOST_CLASSES, "classes"),
                 "pairs": _named_table(run, "class_pairs", _PAIR_COLUMNS, MOST_PAIRS, "pairs of classes"),
                 "pictures": pictures.get("distances", []),
+            },
+        ),
+        Section(
+            "k_selection",
+            "How many clusters",
+            {
+                "sentence": sentence,
+                "suggestions": suggested,
+                "scores": _named_table(run, "k_scores", _K_SCORE_COLUMNS, MOST_CLUSTERS, "rows"),
+                "pictures": pictures.get("k_selection", []),
             },
         ),
         Section("map", "Map and clusters", {"pictures": pictures.get("map", [])}),

@@ -16,11 +16,30 @@ WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()
     "lloyd": METRICS["inertia"].source,
     "kmeans++": "Arthur, D. and Vassilvitskii, S. (2007). k-means++: the advantages of careful seeding. "
     "Proceedings of the 18th ACM-SIAM Symposium on Discrete Algorithms, 1027-1035.",
+    "tsne": "van der Maaten, L. and Hinton, G. (2008). Visualizing data using t-SNE. "
+    "Journal of Machine Learning Research 9, 2579-2605.",
+    "opentsne": "Policar, P. G., Strazar, M. and Zupan, B. (2024). openTSNE: a modular Python library for t-SNE "
+    "dimensionality reduction and embedding. Journal of Statistical Software 109(3), 1-30.",
+    "spherical": "Dhillon, I. S. and Modha, D. S. (2001). Concept decompositions for large sparse text data using "
+    "clustering. Machine Learning 42, 143-175.",
+    "faiss": "Douze, M. et al. (2024). The Faiss library. arXiv:2401.08281.",
+    "em": "Dempster, A. P., Laird, N. M. and Rubin, D. B. (1977). Maximum likelihood from incomplete data via the EM "
+    "algorithm. Journal of the Royal Statistical Society B 39(1), 1-38.",
+    "ward": "Ward, J. H. (1963). Hierarchical grouping to optimize an objective function. "
+    "Journal of the American Statistical Association 58, 236-244.",
+    "linkage": "Murtagh, F. and Contreras, P. (2012). Algorithms for hierarchical clustering: an overview. "
+    "WIREs Data Mining and Knowledge Discovery 2(1), 86-97.",
+    "hdbscan": METRICS["noise_share"].source,
     "pca": "Jolliffe, I. T. (2002). Principal Component Analysis, 2nd edition. Springer.",
     "scikit-learn": "Pedregosa, F. et al. (2011). Scikit-learn: machine learning in Python. "
     "Journal of Machine Learning Research 12, 2825-2830.",
+    "jaeckel": "Jaeckel, L. A. (1972). The infinitesimal jackknife. Memorandum MM 72-1215-11, Bell Laboratories.",
+    "dyads": "Aronow, P. M., Samii, C. and Assenova, V. A. (2015). Cluster-robust variance estimation for dyadic "
+    "data. Political Analysis 23(4), 564-577.",
     "digits": "Alpaydin, E. and Kaynak, C. (1998). Optical recognition of handwritten digits. "
     "UCI Machine Learning Repository, doi:10.24432/C50P49.",
+    "elbow": "Schubert, E. (2022). Stop using the elbow criterion for k-means and how to choose the number of "
+    "clusters instead. arXiv:2212.12189.",
     "spaces": "Wang, Z., Zhang, B. and Ye, C. (2024). Deep clustering evaluation: how to validate internal "
     "clustering validation measures. arXiv:2403.14830.",
 }
@@ -60,7 +79,16 @@ def _seed(record: Record, dotted: str) -> str:
 
 def _space(record: Record) -> str:
     """The space that was clustered."""
-    return "embeddings" if _setting(record, "projection.name") == "none" else "projection"
+    in_embedding = _setting(record, "clustering.space") == "embedding" or _setting(record, "projection.name") == "none"
+    return "embeddings" if in_embedding else "projection"
+
+
+def _sampled(record: Record) -> str:
+    """Where not all images were fitted, how many."""
+    most, images = _setting(record, "projection.max_fit", None), look_up(record, "images.read")
+    if most is None or images is None or images <= most:
+        return ""
+    return f" It was fitted to a random sample of {number(most)} images; the others were placed among them."
 
 
 def _k(record: Record, k: float | None) -> str:
@@ -108,12 +136,27 @@ def _embedding_lines(record: Record) -> list[str]:
 
 
 def _distance_lines(record: Record) -> list[str]:
-    return [
+    lines = [
         "Class distances: cosine similarities of embeddings. Each unordered pair of images counts once, no "
         "image is paired with itself; ‘between’ holds only pairs from different classes.",
         "A class's centre is the mean of its members' unit vectors (not scaled again); its radius is the "
         "largest Euclidean distance of a member to the centre.",
     ]
+    if _setting(record, "class_distances.centered", False) is True:
+        lines.append(
+            "Centred: from each image's unit vector the mean of all images' unit vectors was subtracted, and the "
+            "difference scaled to length 1 again; cosines of these."
+        )
+    if _setting(record, "class_distances.centered", None) is not None:  # older runs have no intervals
+        lines.append(
+            f"Intervals (95 %): each {_unit(record)} is a unit, as pairs that share an image are not independent; "
+            "infinitesimal jackknife, Student's t; classes and the mean that is subtracted are held fixed."
+        )
+    return lines
+
+
+def _unit(record: Record) -> str:
+    return "group (or image without one)" if look_up(record, "images.grouped") else "image"
 
 
 def _umap_line(record: Record) -> str:
@@ -121,7 +164,19 @@ def _umap_line(record: Record) -> str:
     return (
         f"Projection: UMAP of the embeddings to {get('n_components')} dimensions "
         f"(n_neighbors {get('n_neighbors')}, min_dist {get('min_dist')}, Euclidean, exact neighbours, "
-        f"{_seed(record, 'projection.seed')})."
+        f"{_seed(record, 'projection.seed')}).{_sampled(record)}"
+    )
+
+
+def _perplexity(record: Record) -> str:
+    return f"perplexity {number(_setting(record, 'projection.perplexity', None), 1)}"
+
+
+def _tsne_line(record: Record) -> str:
+    return (
+        f"Projection: t-SNE of the embeddings to 2 dimensions ({_perplexity(record)}, "
+        f"{_setting(record, 'projection.n_iter')} iterations after 250 with exaggeration, Euclidean, exact neighbours, "
+        f"started from principal components, {_seed(record, 'projection.seed')}).{_sampled(record)}"
     )
 
 
@@ -130,11 +185,12 @@ def _pca_line(record: Record) -> str:
 
 
 def _no_projection_line(record: Record) -> str:
-    return "No projection: the embeddings themselves were clustered."
+    return "No projection: the embeddings themselves were used."
 
 
 _PROJECTION_LINES: dict[str, Callable[[Record], str]] = {
     "umap": _umap_line,
+    "tsne": _tsne_line,
     "pca": _pca_line,
     "none": _no_projection_line,
 }
@@ -143,9 +199,22 @@ _PROJECTION_LINES: dict[str, Callable[[Record], str]] = {
 def _projection_lines(record: Record) -> list[str]:
     name = str(_setting(record, "projection.name"))
     line = _PROJECTION_LINES.get(name, lambda _: f"Projection: {name}.")(record)
-    if _setting(record, "projection.n_components") == 2:
+    if name == "tsne" or _setting(record, "projection.n_components") == 2:
         return [line, "The map is this projection."]
     return [line, "The two-dimensional map is for looking only: no score is computed on it."]
+
+
+def _where_k_is_selected(record: Record) -> str:
+    return "embeddings" if _setting(record, "projection.name") == "none" else "projection"
+
+
+def _k_selection_lines(record: Record) -> list[str]:
+    return [
+        f"How many clusters: k-means of the {_where_k_is_selected(record)} for every k from "
+        f"{_setting(record, 'k_selection.k_min')} to {_setting(record, 'k_selection.k_max')} (as far as the images "
+        f"reach), best of {_setting(record, 'k_selection.n_init')} starts each, "
+        f"{_seed(record, 'k_selection.seed')}; the criteria suggest, and no k was set by them."
+    ]
 
 
 def _kmeans_line(record: Record, k: float | None) -> str:
@@ -155,7 +224,46 @@ def _kmeans_line(record: Record, k: float | None) -> str:
     )
 
 
-_CLUSTERING_LINES: dict[str, Callable[[Record, float | None], str]] = {"kmeans": _kmeans_line}
+def _spherical_kmeans_line(record: Record, k: float | None) -> str:
+    return (
+        f"Clustering: spherical k-means of the {_space(record)} (vectors scaled to unit length, compared by cosine), "
+        f"{_k(record, k)}, all images in every one of {_setting(record, 'clustering.n_iter')} iterations, best of "
+        f"{_setting(record, 'clustering.n_init')}, {_seed(record, 'clustering.seed')}."
+    )
+
+
+def _gmm_line(record: Record, k: float | None) -> str:
+    return (
+        f"Clustering: the most likely component of a mixture of Gaussians of the {_space(record)}, {_k(record, k)}, "
+        f"{_setting(record, 'clustering.covariance_type')} covariances, best of "
+        f"{_setting(record, 'clustering.n_init')}, {_seed(record, 'clustering.seed')}."
+    )
+
+
+def _agglomerative_line(record: Record, k: float | None) -> str:
+    linkage = _setting(record, "clustering.linkage")
+    return f"Clustering: agglomerative, of the {_space(record)}, {linkage} linkage, Euclidean, {_k(record, k)}."
+
+
+def _hdbscan_line(record: Record, k: float | None) -> str:
+    return (
+        f"Clustering: HDBSCAN of the {_space(record)}, Euclidean, {_hdbscan_settings(record)}; it found "
+        f"{counted(k, 'cluster')}. Images in no cluster are noise, and have no part in any score."
+    )
+
+
+def _hdbscan_settings(record: Record) -> str:
+    size = _setting(record, "clustering.min_cluster_size")
+    return f"min_cluster_size {size}, min_samples {_setting(record, 'clustering.min_samples', size)}"
+
+
+_CLUSTERING_LINES: dict[str, Callable[[Record, float | None], str]] = {
+    "kmeans": _kmeans_line,
+    "spherical_kmeans": _spherical_kmeans_line,
+    "gmm": _gmm_line,
+    "agglomerative": _agglomerative_line,
+    "hdbscan": _hdbscan_line,
+}
 
 
 def _clustering_line(record: Record, k: float | None) -> str:
@@ -176,8 +284,12 @@ _STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
     "embedding": _embedding_lines,
     "class_distances": _distance_lines,
     "projection": _projection_lines,
+    "k_selection": _k_selection_lines,
     "cluster_metrics": _score_lines,
 }
+
+
+_ORDER = ("listing", "embedding", "class_distances", "projection", "k_selection", "clustering", "cluster_metrics")
 
 
 def protocol_lines(record: Record, k: float | None = None) -> list[str]:
@@ -189,7 +301,7 @@ def protocol_lines(record: Record, k: float | None = None) -> list[str]:
     """
     done = stages_done(record)
     lines: list[str] = []
-    for stage in ("listing", "embedding", "class_distances", "projection", "clustering", "cluster_metrics"):
+    for stage in _ORDER:
         if stage not in done:
             continue
         lines += [_clustering_line(record, k)] if stage == "clustering" else _STAGE_LINES[stage](record)
@@ -223,9 +335,25 @@ def _embedding_sentence(record: Record, cite: Citations) -> str:
 
 
 def _distance_sentence(record: Record, cite: Citations) -> str:
-    return (
+    text = (
         "Within-class and between-class similarities are cosine similarities over all unordered pairs of "
         "distinct images, each counted once."
+    )
+    centered = _setting(record, "class_distances.centered", None)
+    if centered is None:  # an older run
+        return text
+    text += (
+        f" They were compared by the area under the ROC curve {cite('auc')}, d′ {cite('d_prime')} and the "
+        f"overlap coefficient of their histograms {cite('overlap')}"
+    )
+    if centered:
+        text += (
+            ", before and after the mean of all unit vectors was subtracted and the vectors were scaled to unit length "
+            f"again {cite('mean_length')}"
+        )
+    return text + (
+        f"; 95 % intervals are infinitesimal-jackknife intervals over {_unit(record).split(' ')[0]}s, not pairs "
+        f"{cite('gap', 'jaeckel', 'dyads')}."
     )
 
 
@@ -234,7 +362,16 @@ def _umap_sentence(record: Record, cite: Citations) -> str:
     return (
         f"Embeddings were projected to {get('n_components')} dimensions with UMAP {cite('umap')} "
         f"(n_neighbors = {get('n_neighbors')}, min_dist = {get('min_dist')}, Euclidean metric, "
-        f"{_seed(record, 'projection.seed')})."
+        f"{_seed(record, 'projection.seed')}).{_sampled(record)}"
+    )
+
+
+def _tsne_sentence(record: Record, cite: Citations) -> str:
+    return (
+        f"Embeddings were projected to two dimensions with t-SNE {cite('tsne')} (openTSNE {cite('opentsne')}, exact "
+        f"nearest neighbours, {_perplexity(record)}, "
+        f"{_setting(record, 'projection.n_iter')} iterations after 250 with early exaggeration, initialised by "
+        f"principal components, {_seed(record, 'projection.seed')}).{_sampled(record)}"
     )
 
 
@@ -245,6 +382,7 @@ def _pca_sentence(record: Record, cite: Citations) -> str:
 
 _PROJECTION_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
     "umap": _umap_sentence,
+    "tsne": _tsne_sentence,
     "pca": _pca_sentence,
     "none": lambda record, cite: "",
 }
@@ -261,15 +399,72 @@ def _projection_sentence(record: Record, cite: Citations) -> str:
     )
 
 
+def _k_selection_sentence(record: Record, cite: Citations) -> str:
+    get = lambda key: _setting(record, f"k_selection.{key}")  # noqa: E731
+    return (
+        f"Numbers of clusters from {get('k_min')} to {get('k_max')} were compared on one k-means fit "
+        f"{cite('lloyd', 'kmeans++')} of the {_where_k_is_selected(record)} for each (best of {get('n_init')} "
+        f"initialisations, {_seed(record, 'k_selection.seed')}) by the knee of the inertia {cite('knee')}, the "
+        f"silhouette {cite('silhouette')}, the Calinski-Harabasz index {cite('calinski_harabasz')} and the "
+        f"Davies-Bouldin index {cite('davies_bouldin')}. The elbow is an unreliable criterion {cite('elbow')}, and "
+        f"the best score over many k is optimistic."
+    )
+
+
+def _clustered(record: Record) -> str:
+    return f"The {_space(record)} {'were' if _space(record) == 'embeddings' else 'was'} clustered"
+
+
 def _kmeans_sentence(record: Record, k: float | None, cite: Citations) -> str:
     return (
-        f"The {_space(record)} {'were' if _space(record) == 'embeddings' else 'was'} clustered by k-means "
+        f"{_clustered(record)} by k-means "
         f"{cite('lloyd', 'kmeans++')} ({_k(record, k)}, best of {_setting(record, 'clustering.n_init')} "
         f"initialisations, {_seed(record, 'clustering.seed')}; scikit-learn {cite('scikit-learn')})."
     )
 
 
-_CLUSTERING_SENTENCES: dict[str, Callable[[Record, float | None, Citations], str]] = {"kmeans": _kmeans_sentence}
+def _spherical_kmeans_sentence(record: Record, k: float | None, cite: Citations) -> str:
+    return (
+        f"{_clustered(record)} by spherical k-means {cite('spherical')} of vectors scaled to unit length "
+        f"({_k(record, k)}, {_setting(record, 'clustering.n_iter')} iterations, best of "
+        f"{_setting(record, 'clustering.n_init')} initialisations, {_seed(record, 'clustering.seed')}; "
+        f"Faiss {cite('faiss')} without subsampling)."
+    )
+
+
+def _gmm_sentence(record: Record, k: float | None, cite: Citations) -> str:
+    return (
+        f"{_clustered(record)} by a Gaussian mixture model fitted by expectation maximisation {cite('em')} "
+        f"({_k(record, k)}, {_setting(record, 'clustering.covariance_type')} covariances, best of "
+        f"{_setting(record, 'clustering.n_init')} k-means initialisations, {_seed(record, 'clustering.seed')}; "
+        f"scikit-learn {cite('scikit-learn')}), each image assigned to its most likely component."
+    )
+
+
+def _agglomerative_sentence(record: Record, k: float | None, cite: Citations) -> str:
+    linkage = str(_setting(record, "clustering.linkage"))
+    return (
+        f"{_clustered(record)} by agglomerative clustering with {linkage} linkage "
+        f"{cite('ward' if linkage == 'ward' else 'linkage')} and Euclidean distances ({_k(record, k)}; scikit-learn "
+        f"{cite('scikit-learn')})."
+    )
+
+
+def _hdbscan_sentence(record: Record, k: float | None, cite: Citations) -> str:
+    return (
+        f"{_clustered(record)} by HDBSCAN {cite('hdbscan')} with Euclidean distances ({_hdbscan_settings(record)}; "
+        f"scikit-learn {cite('scikit-learn')}), which found {counted(k, 'cluster')}; images in no cluster were left "
+        f"out of all scores."
+    )
+
+
+_CLUSTERING_SENTENCES: dict[str, Callable[[Record, float | None, Citations], str]] = {
+    "kmeans": _kmeans_sentence,
+    "spherical_kmeans": _spherical_kmeans_sentence,
+    "gmm": _gmm_sentence,
+    "agglomerative": _agglomerative_sentence,
+    "hdbscan": _hdbscan_sentence,
+}
 
 
 def _clustering_sentence(record: Record, k: float | None, cite: Citations) -> str:
@@ -301,6 +496,7 @@ _STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
     "embedding": _embedding_sentence,
     "class_distances": _distance_sentence,
     "projection": _projection_sentence,
+    "k_selection": _k_selection_sentence,
     "cluster_metrics": _score_sentence,
 }
 
@@ -318,7 +514,7 @@ def methods_paragraph(record: Record, k: float | None = None) -> tuple[str, list
     done = stages_done(record)
     cite = Citations()
     sentences: list[str] = []
-    for stage in ("listing", "embedding", "class_distances", "projection", "clustering", "cluster_metrics"):
+    for stage in _ORDER:
         if stage not in done:
             continue
         if stage == "clustering":

@@ -13,7 +13,9 @@ NAMES = (
     "embedding",
     "images",
     "class_distances",
+    "neighbours",
     "projection",
+    "k_selection",
     "clustering",
     "cluster_metrics",
 )

@@ -127,6 +127,7 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
 STAGE = Stage(
     name="cluster_metrics",
+    version=2,
     needs=("images", "image_embeddings", "projection", "clusters"),
     makes=("cluster_scores", "cluster_table", "label_table", "image_silhouettes"),
     settings=("projection",),

@@ -1,38 +1,112 @@
-"""Clusters in the projection, and the images that stand for each."""
+"""Clusters in the projection or among the embeddings, and the images that stand for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.errors import CallError, RunError
-from pipeline.schema import NoProjection
+from pipeline.schema import (
+    AgglomerativeClustering,
+    GmmClustering,
+    HdbscanClustering,
+    KmeansClustering,
+    NoProjection,
+    Space,
+    SphericalKmeansClustering,
+)
 from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.projection import map_name
+
+if TYPE_CHECKING:
+    from pipeline.geometry.clustering import Clustering  # imported where something is clustered
+
+log = logging.getLogger(__name__)
 
 SHOWN = 50  # clusters that get a picture of their images: the largest
 DEFAULT_K = 8  # where neither the call nor the labels say how many
 
 
-def run(settings: Any, workspace: Workspace, images: pd.DataFrame, projection: np.ndarray) -> dict[str, Any]:
-    """`clusters` (n,) by falling size, `centroids` (k, d'), examples of each, and k with its inertia."""
-    from pipeline.geometry.clustering import cluster_examples, kmeans
+def run(
+    settings: Any, workspace: Workspace, images: pd.DataFrame, image_embeddings: np.ndarray, projection: np.ndarray
+) -> dict[str, Any]:
+    """`clusters` (n,) by falling size, -1 noise; `centroids` (k, d'); examples of each; k, inertia, share of noise."""
+    from pipeline.geometry.clustering import cluster_examples
+    from pipeline.metrics.blocks import unit_rows
 
     chosen = settings.clustering
-    k = chosen.k or _default_k(images["label"].nunique(), len(images))
-    if k > len(images):
-        raise RunError(f"clustering.k = {k}: more clusters than images that could be read ({len(images)})")
-    found = kmeans(projection, k, chosen.n_init, chosen.seed)
-    examples = cluster_examples(projection, found.clusters, found.centroids, seed=chosen.seed)
+    vectors = image_embeddings if chosen.space is Space.embedding else projection
+    k = None
+    if hasattr(chosen, "k"):
+        k = chosen.k or _default_k(images["label"].nunique(), len(images))
+        if k > len(images):
+            raise RunError(f"clustering.k = {k}: more clusters than images that could be read ({len(images)})")
+    try:
+        found = CLUSTER[type(chosen)](chosen, vectors, k)
+    except ValueError as error:
+        raise RunError(f"clustering={chosen.name}: {error}") from error
+    compared = unit_rows(vectors) if isinstance(chosen, SphericalKmeansClustering) else vectors
+    examples = cluster_examples(compared, found.clusters, found.centroids, seed=getattr(chosen, "seed", settings.seed))
+    noise = float(np.mean(found.clusters < 0))
+    if noise:
+        _say_noise(int((found.clusters < 0).sum()), len(images))
+    if isinstance(chosen, SphericalKmeansClustering) and _space(settings) == "projection":
+        log.warning("spherical k-means compares directions, which mean little in a projection: use space=embedding")
+    summary = {"k": len(found.centroids), "inertia": found.inertia, "noise_share": noise}
     return {
         "clusters": found.clusters,
         "centroids": found.centroids,
         "cluster_examples": pd.DataFrame(examples, columns=["cluster", "kind", "rank", "row"]),
-        "clustering_summary": pd.DataFrame({"name": ["k", "inertia"], "value": [len(found.centroids), found.inertia]}),
+        "clustering_summary": pd.DataFrame({"name": list(summary), "value": list(summary.values())}),
     }
+
+
+def _say_noise(noise: int, images: int) -> None:
+    share = f"{noise:,} of {images:,} images ({noise / images:.0%})"
+    log.warning("%s are noise: in no cluster, and without a part in any score of the clusters", share)
+
+
+def _kmeans(chosen: KmeansClustering, vectors: np.ndarray, k: int) -> Clustering:
+    from pipeline.geometry.clustering import kmeans
+
+    return kmeans(vectors, k, chosen.n_init, chosen.seed)
+
+
+def _spherical_kmeans(chosen: SphericalKmeansClustering, vectors: np.ndarray, k: int) -> Clustering:
+    from pipeline.geometry.clustering import spherical_kmeans
+
+    return spherical_kmeans(vectors, k, chosen.n_iter, chosen.n_init, chosen.seed)
+
+
+def _gmm(chosen: GmmClustering, vectors: np.ndarray, k: int) -> Clustering:
+    from pipeline.geometry.clustering import gaussian_mixture
+
+    return gaussian_mixture(vectors, k, chosen.covariance_type.value, chosen.n_init, chosen.seed)
+
+
+def _agglomerative(chosen: AgglomerativeClustering, vectors: np.ndarray, k: int) -> Clustering:
+    from pipeline.geometry.clustering import agglomerative
+
+    return agglomerative(vectors, k, chosen.linkage.value)
+
+
+def _hdbscan(chosen: HdbscanClustering, vectors: np.ndarray, k: None) -> Clustering:
+    from pipeline.geometry.clustering import hdbscan
+
+    return hdbscan(vectors, chosen.min_cluster_size, chosen.min_samples)
+
+
+CLUSTER: dict[type, Callable[[Any, np.ndarray, Any], Clustering]] = {
+    KmeansClustering: _kmeans,
+    SphericalKmeansClustering: _spherical_kmeans,
+    GmmClustering: _gmm,
+    AgglomerativeClustering: _agglomerative,
+    HdbscanClustering: _hdbscan,
+}
 
 
 def _default_k(classes: int, images: int) -> int:
@@ -40,7 +114,7 @@ def _default_k(classes: int, images: int) -> int:
 
 
 def metrics(made: Mapping[str, Any]) -> dict[str, float]:
-    """k and inertia."""
+    """k, inertia and the share of noise."""
     return dict(zip(made["clustering_summary"]["name"], made["clustering_summary"]["value"], strict=True))
 
 
@@ -51,7 +125,8 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
     images, clusters = needs["images"], made["clusters"]
     labels = images["label"].tolist() if images["label"].notna().any() else None
-    subtitle = map_name(settings.projection, needs["projection"].shape[1])
+    clustered = settings.clustering.space is Space.projection
+    subtitle = map_name(settings.projection, needs["projection"].shape[1], clustered)
     figures = {"map": cluster_and_label_map(needs["map"], clusters, labels, subtitle)}
     rows = images.to_dict("records")
     sizes = np.bincount(clusters[clusters >= 0])
@@ -73,26 +148,41 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
 
 def _space(settings: Any) -> str:
-    return "embedding space" if isinstance(settings.projection, NoProjection) else "projection"
+    if settings.clustering.space is Space.embedding or isinstance(settings.projection, NoProjection):
+        return "embedding space"
+    return "projection"
 
 
 def refuse(facts: Facts, settings: Any) -> str | None:
-    """k must leave an image for every cluster."""
-    k = settings.clustering.k
+    """There must be an image for every cluster, and memory for all distances where those are needed."""
+    chosen = settings.clustering
+    k = getattr(chosen, "k", None)
     if k is not None and k > facts.images:
         raise CallError(f"clustering.k = {k}: more clusters than images ({facts.images})")
+    if isinstance(chosen, HdbscanClustering) and chosen.min_cluster_size > facts.images:
+        raise CallError(
+            f"clustering.min_cluster_size = {chosen.min_cluster_size}: more than there are images ({facts.images})"
+        )
+    if isinstance(chosen, AgglomerativeClustering) and facts.images > chosen.max_rows:
+        memory = 4 * facts.images**2 / 2**20
+        return (
+            f"clustering=agglomerative needs all distances at once, {memory:,.0f} MB for {facts.images:,} images, and "
+            f"clustering.max_rows = {chosen.max_rows:,}: raise it, limit the data set (dataset.limit), or take "
+            f"another clusterer"
+        )
     return None if facts.images >= 2 else "one image cannot be clustered"
 
 
 STAGE = Stage(
     name="clustering",
-    needs=("images", "projection"),
+    version=2,
+    needs=("images", "image_embeddings", "projection"),
     makes=("clusters", "centroids", "cluster_examples", "clustering_summary"),
-    settings=("clustering", "projection"),
+    settings=("clustering", "projection", "seed"),
     run=run,
     metrics=metrics,
     draw=draw,
     draw_needs=("map",),
     refuse=refuse,
-    packages=("scikit-learn", "numpy"),
+    packages=("scikit-learn", "faiss-cpu", "numpy"),
 )

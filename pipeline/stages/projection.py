@@ -9,13 +9,19 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import RunError
-from pipeline.schema import NoProjection, PcaProjection, UmapProjection
+from pipeline.schema import NoProjection, PcaProjection, TsneProjection, UmapProjection
 from pipeline.stage import Facts, Stage, Workspace
 
 QUALITY = ("trustworthiness", "continuity", "neighbours_kept")
 
 
-def run(settings: Any, workspace: Workspace, image_embeddings: np.ndarray) -> dict[str, Any]:
+def run(
+    settings: Any,
+    workspace: Workspace,
+    image_embeddings: np.ndarray,
+    neighbour_rows: np.ndarray,
+    neighbour_distances: np.ndarray,
+) -> dict[str, Any]:
     """`projection` (n, d') float32, or the embeddings themselves where there is none; `map` (n, 2) float32;
     `projection_quality` by name and value."""
     from pipeline.metrics.faithfulness import projection_quality
@@ -23,24 +29,44 @@ def run(settings: Any, workspace: Workspace, image_embeddings: np.ndarray) -> di
     chosen = settings.projection
     if too_few := _too_few(chosen, len(image_embeddings)):
         raise RunError(f"projection: {too_few}")
-    projection = PROJECT[type(chosen)](chosen, image_embeddings, workspace)
+    near = (neighbour_rows, neighbour_distances)
+    projection = PROJECT[type(chosen)](chosen, image_embeddings, near, workspace)
     quality: dict[str, float] = {}
     if not isinstance(chosen, NoProjection):
-        quality = projection_quality(image_embeddings, projection)
+        of_all = neighbour_rows if neighbour_rows.shape[1] and len(neighbour_rows) == len(projection) else None
+        quality = projection_quality(image_embeddings, projection, nearest=of_all)
     table = pd.DataFrame({"name": list(quality), "value": list(quality.values())}, columns=["name", "value"])
     table["value"] = table["value"].astype(float)
-    return {"projection": projection, "projection_quality": table, "map": _map(settings, projection, workspace)}
+    return {"projection": projection, "projection_quality": table, "map": _map(settings, projection, near, workspace)}
 
 
-def _umap(chosen: UmapProjection, vectors: np.ndarray, workspace: Workspace) -> np.ndarray:
+Near = tuple[np.ndarray, np.ndarray]
+
+
+def _umap(chosen: UmapProjection, vectors: np.ndarray, near: Near, workspace: Workspace) -> np.ndarray:
     from pipeline.geometry.projection import umap_projection
 
     return umap_projection(
-        vectors, chosen.n_components, chosen.n_neighbors, chosen.min_dist, chosen.seed, workspace.progress
+        vectors,
+        chosen.n_components,
+        chosen.n_neighbors,
+        chosen.min_dist,
+        chosen.seed,
+        workspace.progress,
+        near,
+        chosen.max_fit,
     )
 
 
-def _pca(chosen: PcaProjection, vectors: np.ndarray, workspace: Workspace) -> np.ndarray:
+def _tsne(chosen: TsneProjection, vectors: np.ndarray, near: Near, workspace: Workspace) -> np.ndarray:
+    from pipeline.geometry.tsne import tsne_projection
+
+    return tsne_projection(
+        vectors, chosen.perplexity, chosen.n_iter, chosen.seed, workspace.progress, near, chosen.max_fit
+    )
+
+
+def _pca(chosen: PcaProjection, vectors: np.ndarray, near: Near, workspace: Workspace) -> np.ndarray:
     from pipeline.geometry.projection import pca_projection
 
     if chosen.n_components > vectors.shape[1]:
@@ -50,38 +76,44 @@ def _pca(chosen: PcaProjection, vectors: np.ndarray, workspace: Workspace) -> np
     return pca_projection(vectors, chosen.n_components)
 
 
-def _none(chosen: NoProjection, vectors: np.ndarray, workspace: Workspace) -> np.ndarray:
+def _none(chosen: NoProjection, vectors: np.ndarray, near: Near, workspace: Workspace) -> np.ndarray:
     return vectors
 
 
-PROJECT: dict[type, Callable[[Any, np.ndarray, Workspace], np.ndarray]] = {
+PROJECT: dict[type, Callable[[Any, np.ndarray, Near, Workspace], np.ndarray]] = {
     UmapProjection: _umap,
+    TsneProjection: _tsne,
     PcaProjection: _pca,
     NoProjection: _none,
 }
 
 
-def _map(settings: Any, projection: np.ndarray, workspace: Workspace) -> np.ndarray:
+def _map(settings: Any, projection: np.ndarray, near: Near, workspace: Workspace) -> np.ndarray:
     """The projection where that is 2-D, else 2-D by the same method; without a projection by UMAP."""
     from pipeline.geometry.projection import flat_map
 
     chosen = settings.projection
+    if isinstance(chosen, TsneProjection):
+        return projection
     if isinstance(chosen, PcaProjection):
         return flat_map(projection, "pca")
+    shared: dict[str, Any] = {"progress": workspace.progress, "max_fit": chosen.max_fit}
     if isinstance(chosen, UmapProjection):
-        return flat_map(
-            projection, "umap", chosen.n_neighbors, chosen.min_dist, chosen.seed, progress=workspace.progress
-        )
-    return flat_map(projection, "umap", seed=settings.seed, progress=workspace.progress)
+        return flat_map(projection, "umap", chosen.n_neighbors, chosen.min_dist, chosen.seed, **shared)
+    return flat_map(projection, "umap", seed=settings.seed, neighbours=near, **shared)
 
 
-def map_name(chosen: Any, dimensions: int) -> str:
-    """What the axes of `map` are, in words."""
+NAMES: dict[type, str] = {UmapProjection: "UMAP", TsneProjection: "t-SNE", PcaProjection: "PCA"}
+
+
+def map_name(chosen: Any, dimensions: int, clustered: bool = True) -> str:
+    """What the axes of `map` are, in words. clustered: whether the clusters were found in the projection."""
     if isinstance(chosen, NoProjection):
         return "2-D UMAP of the embeddings, for looking only: nothing was computed in it"
-    method = "UMAP" if isinstance(chosen, UmapProjection) else "PCA"
+    method = NAMES[type(chosen)]
     if dimensions == 2:
-        return f"the 2-D {method} projection, in which the clusters were found"
+        found = "in which the clusters were found" if clustered else "the clusters were found in the embedding space"
+        return f"the 2-D {method} projection, {found}"
     return f"2-D {method} of the {dimensions}-D {method} projection, for looking only"
 
 
@@ -96,27 +128,31 @@ def refuse(facts: Facts, settings: Any) -> str | None:
     return _too_few(settings.projection, facts.images)
 
 
+FEWEST: dict[type, Callable[[Any], int]] = {
+    UmapProjection: lambda chosen: max(chosen.n_components + 2, 4),
+    TsneProjection: lambda chosen: 4,
+    PcaProjection: lambda chosen: max(chosen.n_components, 2),
+    NoProjection: lambda chosen: 2,
+}
+
+
 def _too_few(chosen: Any, images: int) -> str | None:
-    if isinstance(chosen, UmapProjection):
-        needed = max(chosen.n_components + 2, 4)
-    elif isinstance(chosen, PcaProjection):
-        needed = max(chosen.n_components, 2)
-    else:
-        needed = 2
+    needed = FEWEST[type(chosen)](chosen)
     if images >= needed:
         return None
-    of = "" if isinstance(chosen, NoProjection) else f" in {chosen.n_components} dimensions"
+    of = f" in {chosen.n_components} dimensions" if hasattr(chosen, "n_components") else ""
     return f"projection={chosen.name}{of} needs at least {needed} images, and there are {images}"
 
 
 STAGE = Stage(
     name="projection",
-    needs=("image_embeddings",),
+    version=2,
+    needs=("image_embeddings", "neighbour_rows", "neighbour_distances"),
     makes=("projection", "projection_quality", "map"),
     settings=("projection", "seed"),
     run=run,
     metrics=metrics,
     refuse=refuse,
     unseeded=lambda settings: getattr(settings.projection, "seed", 0) is None,
-    packages=("umap-learn", "numba", "numpy", "scikit-learn"),
+    packages=("umap-learn", "numba", "openTSNE", "numpy", "scikit-learn"),
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.geometry.neighbours import nearest_neighbours
+from pipeline.geometry import integer_products
+from pipeline.geometry.neighbours import nearest_among, nearest_neighbours
 from pipeline.metrics import blocks
 
 
@@ -87,3 +88,66 @@ def test_wrong_calls() -> None:
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError, match="not finite"):
             nearest_neighbours(np.array([[1.0], [bad], [-bad]]), 2)
+
+
+def test_among_other_rows() -> None:
+    generator = np.random.default_rng(0)
+    vectors, queries = generator.normal(size=(70, 9)), generator.normal(size=(25, 9))
+    queries[3] = vectors[11]
+    indices, distances = nearest_among(queries, vectors, 6)
+    expected = np.sqrt(((queries[:, None] - vectors[None]) ** 2).sum(axis=2))
+    np.testing.assert_array_equal(indices, np.argsort(expected, axis=1)[:, :6])
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :6], rtol=1e-6, atol=1e-12)
+    assert (indices[3, 0], distances[3, 0]) == (11, 0)
+
+
+def test_progress_ends_with_all_rows() -> None:
+    seen: list[tuple[int, int]] = []
+    nearest_neighbours(np.random.default_rng(0).normal(size=(50, 3)), 3, progress=lambda *at: seen.append(at))
+    assert seen[-1] == (50, 50)
+
+
+needs_integer_products = pytest.mark.skipif(not integer_products.available(), reason="no fast integer products here")
+
+
+def _pixels(n: int, d: int, levels: int = 256) -> np.ndarray:
+    pixels = np.random.default_rng(0).integers(0, levels, (n, d), dtype=np.uint8)
+    pixels[n // 2 :: 7] = pixels[3]  # duplicates
+    pixels[5], pixels[6] = 0, 255  # the farthest there is
+    return pixels
+
+
+@needs_integer_products
+@pytest.mark.parametrize("levels", [2, 256])
+@pytest.mark.parametrize("d", [1025, 3000])
+def test_integer_products_find_what_floats_find(d: int, levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two levels only: most distances tie."""
+    pixels = _pixels(300, d, levels)
+    found = [nearest_neighbours(pixels, 20), nearest_among(pixels[:40], pixels[100:], 20)]
+    monkeypatch.setattr(integer_products, "available", lambda: False)
+    floats = [nearest_neighbours(pixels, 20), nearest_among(pixels[:40], pixels[100:], 20)]
+    np.testing.assert_array_equal(found[0][0], _brute_force(pixels, 20)[0])
+    for integer, real in zip(found, floats, strict=True):
+        np.testing.assert_array_equal(integer[1], real[1])
+        if levels == 256:
+            np.testing.assert_array_equal(integer[0], real[0])
+
+
+@needs_integer_products
+def test_integer_products_over_tiles_and_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = _pixels(90, 2000)
+    expected = nearest_neighbours(pixels, 90)
+    monkeypatch.setattr(integer_products, "_MOST_ROWS", 13)
+    monkeypatch.setattr(integer_products, "_MOST_DIMENSIONS", 700)
+    for array, wanted in zip(nearest_neighbours(pixels, 90), expected, strict=True):
+        np.testing.assert_array_equal(array, wanted)
+    np.testing.assert_array_equal(expected[0], _brute_force(pixels, 90)[0])
+
+
+@needs_integer_products
+def test_integer_products_of_the_longest_stretch_do_not_overflow() -> None:
+    pixels = np.zeros((20, 140_000), dtype=np.uint8)
+    pixels[10:] = 255
+    _, distances = nearest_neighbours(pixels, 20)
+    np.testing.assert_array_equal(distances[:, :10], 0)
+    np.testing.assert_allclose(distances[:, 10:], 255 * np.sqrt(140_000), rtol=1e-6)

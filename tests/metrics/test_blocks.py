@@ -55,7 +55,8 @@ def test_products_inside_use_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(blocks, "workers", lambda: 2)
 
     def threads(_: int) -> list[int]:
-        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        ours = [pool for pool in threadpool_info() if pool["user_api"] == "blas" and "faiss" not in pool["filepath"]]
+        return [pool["num_threads"] for pool in ours]  # Faiss brings a BLAS of its own, which NumPy never calls
 
     assert all(count == 1 for counts in blocks.map_blocks(threads, range(4)) for count in counts)
 

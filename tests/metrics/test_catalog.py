@@ -24,6 +24,9 @@ def test_every_reported_score_is_explained() -> None:
         "calinski_harabasz",
         "davies_bouldin",
         "inertia",
+        "noise_share",
+        "knee",
+        *("gap", "auc", "d_prime", "overlap", "mean_length"),  # of class distances
     }
     assert scores == set(METRICS)
 

@@ -52,6 +52,40 @@ def test_over_several_tiles_equal_to_scikit_learn(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(silhouette_samples(vectors, clusters)["euclidean"], expected, atol=1e-9)
 
 
+def test_many_clusterings_at_once_equal_to_scikit_learn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "TILE_ROWS", 37)
+    vectors, _ = _random(200)
+    columns = np.stack([np.arange(200) * 7919 % 200 % k for k in range(2, 21)], axis=1)
+    found = silhouette_samples(vectors, columns)
+    for metric, values in found.items():
+        assert values.shape == columns.shape
+        for column, clusters in zip(values.T, columns.T, strict=True):
+            np.testing.assert_allclose(column, oracle.silhouette_samples(vectors, clusters, metric=metric), atol=1e-9)
+
+
+def test_tables_too_large_are_made_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, _ = _random(90)
+    columns = np.stack([np.arange(90) % k for k in range(2, 9)], axis=1)
+    at_once = silhouette_samples(vectors, columns)
+    monkeypatch.setattr("pipeline.metrics.clustering.TABLE_BYTES", 8 * 90 * 7)
+    for metric, values in silhouette_samples(vectors, columns).items():
+        np.testing.assert_allclose(values, at_once[metric], atol=1e-12)
+
+
+def test_each_of_many_clusterings_has_its_own_noise_and_may_be_undefined() -> None:
+    vectors, clusters = _random(60)
+    noisy, one = clusters.copy(), np.zeros(60, dtype=int)
+    noisy[[0, 7, 30]] = -1
+    columns = np.stack([clusters, noisy, one, np.where(clusters == 2, -1, clusters), np.full(60, -1)], axis=1)
+    together = silhouette_samples(vectors, columns)
+    for place, column in enumerate(columns.T):
+        alone = silhouette_samples(vectors, column)
+        for metric in alone:
+            np.testing.assert_allclose(together[metric][:, place], alone[metric], atol=1e-12)
+    assert np.isnan(together["cosine"][:, [2, 4]]).all()
+    assert silhouette_samples(vectors, columns[:, :0])["euclidean"].shape == (60, 0)
+
+
 def test_integers_equal_to_scikit_learn_and_zero_vectors_as_there() -> None:
     vectors = np.random.default_rng(0).integers(0, 17, (80, 64), dtype=np.uint8)
     vectors[[3, 4, 50]] = 0

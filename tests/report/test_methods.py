@@ -71,3 +71,41 @@ def test_labels_and_samples_are_mentioned_only_where_there_are_some() -> None:
     text, _ = methods_paragraph(made, 4)
     assert "Rand" not in text and "1 unreadable image" in text and "Alpaydin" not in text
     assert any("at most 50 images, stratified by label, seed 3" in line for line in protocol_lines(made))
+
+
+@pytest.mark.parametrize(
+    ("clustering", "line", "sentence", "author"),
+    [
+        ({"name": "spherical_kmeans", "k": 4, "n_iter": 100, "n_init": 3, "seed": 1, "space": "embedding"},
+         "spherical k-means of the embeddings", "The embeddings were clustered by spherical k-means", "Dhillon"),
+        ({"name": "gmm", "k": 4, "covariance_type": "tied", "n_init": 1, "seed": 0, "space": "projection"},
+         "mixture of Gaussians of the projection, k = 4, tied covariances", "Gaussian mixture model", "Dempster"),
+        ({"name": "agglomerative", "k": 4, "linkage": "ward", "space": "projection"}, "ward linkage", "ward", "Ward"),
+        ({"name": "agglomerative", "k": 4, "linkage": "single"}, "single linkage", "single linkage", "Murtagh"),
+        ({"name": "hdbscan", "min_cluster_size": 9, "min_samples": None, "space": "projection"},
+         "min_cluster_size 9, min_samples 9; it found 4 clusters", "which found 4 clusters", "Campello"),
+    ],
+)  # fmt: skip
+def test_clusterers(clustering: dict[str, Any], line: str, sentence: str, author: str) -> None:
+    made = record()
+    made["config"]["clustering"] = clustering
+    text, references = methods_paragraph(made, 4)
+    assert any(line in said for said in protocol_lines(made, 4))
+    assert sentence in text
+    assert any(reference.startswith(author) for reference in references)
+    assert ("Lloyd" in " ".join(references)) is False
+
+
+def test_tsne_and_a_sample() -> None:
+    made = record()
+    made["config"]["projection"] = {"name": "tsne", "perplexity": 30.0, "n_iter": 500, "seed": None, "max_fit": 1000}
+    text, references = methods_paragraph(made, 10)
+    assert "perplexity 30, 500 iterations" in text
+    assert "unseeded" in text
+    assert "fitted to a random sample of 1,000 images; the others were placed among them" in text
+    assert [r.split(",")[0] for r in references[1:3]] == ["van der Maaten", "Policar"]
+    lines = protocol_lines(made, 10)
+    assert any("t-SNE of the embeddings to 2 dimensions (perplexity 30," in line for line in lines)
+    assert "The map is this projection." in lines
+    made["config"]["projection"]["max_fit"] = 200_000
+    assert "sample" not in methods_paragraph(made, 10)[0]

@@ -1,0 +1,126 @@
+"""t-SNE to two dimensions, on exact neighbours."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pipeline.geometry.neighbours import Neighbours, Progress, nearest_neighbours
+from pipeline.geometry.projection import Float32s, pca_projection
+from pipeline.geometry.sampling import fitted_rows, placed_among, say_sampled
+from pipeline.metrics.blocks import Array
+
+_LOG = logging.getLogger(__name__)
+
+SMALLEST = 4
+"""Fewest rows: the lowest perplexity is 1, and takes three neighbours."""
+
+_MANY = 5000
+_EXAGGERATED = 250
+_START = 1e-4
+
+
+def neighbours_for(perplexity: float) -> int:
+    """How many neighbours t-SNE looks at for a perplexity: three times as many, and the row itself.
+
+    >>> neighbours_for(30)
+    91
+    """
+    return int(3 * perplexity) + 1
+
+
+def tsne_projection(
+    vectors: Array,
+    perplexity: float = 30.0,
+    n_iter: int = 500,
+    seed: int | None = 0,
+    progress: Progress | None = None,
+    neighbours: Neighbours | None = None,
+    max_fit: int = 200_000,
+) -> Float32s:
+    """t-SNE of (n, d) vectors on exact Euclidean neighbours: (n, 2) float32.
+
+    van der Maaten & Hinton (2008), by openTSNE (Policar, Strazar & Zupan 2024) with its defaults: 250 iterations with
+    exaggeration 12, then `n_iter` without; learning rate n / 12 at least 200. It starts from the first two principal
+    components scaled to a standard deviation of 0.0001, with a hundredth of that as noise drawn by `seed`. With a
+    seed, one thread and the same bits on any number of cores; `seed=None` differs each time, and uses all cores from
+    5,000 rows (below, threads would wait for each other more than they work).
+
+    A perplexity above (n - 1) / 3 is lowered to that, with a logged warning. `neighbours`: of the fitted rows, as
+    `nearest_neighbours` gives them, at least `neighbours_for(perplexity)` or all; None: found here. Above `max_fit`
+    rows so many are fitted and the others placed among them (`sampling`), with a logged warning. `progress(done,
+    total)` is called now and then with iterations. ValueError for n < 4, perplexity < 1, n_iter < 1, and for values
+    that are not finite.
+    """
+    n = len(vectors)
+    _check(n, perplexity, n_iter)
+    if n > max_fit:
+        say_sampled("t-SNE", max_fit, n)
+        fitted = fitted_rows(n, max_fit)
+        found = tsne_projection(vectors[fitted], perplexity, n_iter, seed, progress, neighbours, max_fit)
+        return placed_among(vectors, fitted, found)
+    if perplexity > (n - 1) / 3:
+        _LOG.warning("t-SNE: perplexity lowered from %g to %.4g, as there are %d rows", perplexity, (n - 1) / 3, n)
+        perplexity = (n - 1) / 3
+    count = neighbours_for(perplexity)
+    indices, distances = neighbours or nearest_neighbours(vectors, count)
+    if not np.isfinite(distances).all():
+        raise ValueError("vectors hold values that are not finite")
+    start = _start(vectors, seed)
+    jobs = -1 if seed is None and n >= _MANY else 1
+    return _optimised(indices[:, 1:count], distances[:, 1:count], start, perplexity, n_iter, jobs, progress)
+
+
+def _check(n: int, perplexity: float, n_iter: int) -> None:
+    if n < SMALLEST:
+        raise ValueError(f"t-SNE needs at least {SMALLEST} images, got {n}")
+    if perplexity < 1:
+        raise ValueError(f"perplexity must be at least 1, got {perplexity:g}")
+    if n_iter < 1:
+        raise ValueError(f"n_iter must be at least 1, got {n_iter}")
+
+
+def _start(vectors: Array, seed: int | None) -> Array:
+    count = min(2, *vectors.shape)
+    start = np.zeros((len(vectors), 2))
+    start[:, :count] = pca_projection(vectors, count)
+    start *= _START / max(float(start[:, 0].std()), 1e-30)
+    start += np.random.default_rng(seed).normal(scale=_START / 100, size=start.shape)
+    return start
+
+
+def _optimised(
+    indices: Array, distances: Array, start: Array, perplexity: float, n_iter: int, jobs: int,
+    progress: Progress | None,
+) -> Float32s:  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # while it is imported
+        import openTSNE
+        from openTSNE.affinity import PerplexityBasedNN
+        from openTSNE.nearest_neighbors import PrecomputedNeighbors
+
+    known = PrecomputedNeighbors(indices.astype(np.int64), distances.astype(np.float64))
+    seen = 0
+
+    def tell(iteration: int, error: float, embedding: Array) -> None:
+        nonlocal seen
+        seen += 10
+        if progress:
+            progress(min(seen, _EXAGGERATED + n_iter), _EXAGGERATED + n_iter)
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        model = openTSNE.TSNE(
+            initialization=start,
+            early_exaggeration_iter=_EXAGGERATED,
+            n_iter=n_iter,
+            n_jobs=jobs,
+            callbacks=tell,
+            callbacks_every_iters=10,
+        )
+        return np.asarray(
+            model.fit(affinities=PerplexityBasedNN(perplexity=perplexity, n_jobs=jobs, knn_index=known)),
+            dtype=np.float32,
+        )
