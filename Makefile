@@ -31,7 +31,7 @@ setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed: requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=/path/to/python3.11"; exit 2; }
-	@echo "setting up $(VENV) with $(PYTHON): about a minute"
+	@echo "setting up $(VENV) with $(PYTHON): a minute or two, 7 GB"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements.lock
 	@touch $@
