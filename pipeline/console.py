@@ -81,7 +81,7 @@ class Say:
         """Any small table; the first column is text, the others numbers."""
         made = _table(title)
         for i, column in enumerate(columns):
-            made.add_column(column, justify="left" if i == 0 else "right")
+            made.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
         for row in rows:
             made.add_row(*(escape(str(cell)) for cell in row))
         self.out.print(made)

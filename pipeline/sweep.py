@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from omegaconf import DictConfig
 
+    from pipeline.run_dir import Run
+
 # what is compared: keys of metrics.json by their beginnings
 COMPARED = (
     "cluster_metrics/",
@@ -121,6 +123,7 @@ def job_rows(folder: Path) -> pd.DataFrame:
                 "k": run.metrics.get("clustering/k", float("nan")),
                 "model": ", ".join([str(chosen["encoder"] or given.get("encoder", "?")), *others]),
                 "images": run.metrics.get("images/read"),
+                **_noise(runs, run),
                 "seconds": run.record.get("seconds"),
                 "report": f"{number}/report.html" if (run.folder / "report.html").is_file() else "",
                 "overrides": " ".join(_words(run.record)),
@@ -128,6 +131,12 @@ def job_rows(folder: Path) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _noise(runs: Sequence[Run], run: Run) -> dict[str, str]:
+    """The share of images that are in no cluster, where any job has some."""
+    shares = {id(r): r.metrics.get("clustering/noise_share", 0.0) for r in runs}
+    return {"noise": f"{shares[id(run)]:.1%}"} if any(shares.values()) else {}
 
 
 def _words(record: dict[str, Any]) -> list[str]:
@@ -158,7 +167,7 @@ def _show(rows: pd.DataFrame, folder: Path) -> None:
 
     say = Say()
     keys = [key for key, _ in DRAWN if key in rows]
-    spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n") for key in keys]
+    spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n").replace("_", "\n") for key in keys]
     cells = [
         [row["model"], row["job"], row["status"], *(f"{row['k']:.0f}" if row["k"] == row["k"] else "-",)]
         + [number(row[key]) for key in keys]

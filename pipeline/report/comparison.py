@@ -18,11 +18,12 @@ from pipeline.report.words import NONE, duration, is_missing, number, plain, sco
 NOT_SETTINGS = frozenset({"job", "status", "reason", "seconds", "report", "model", "k"})
 """Columns of a comparison that are neither a varied setting nor a score (scores hold a '/')."""
 
-# Numbers of one space may be compared only where everything that makes the space is the same.
+# Numbers of one space may be compared only where everything that makes the space is the same, and as many images
+# count: a clusterer that calls the hard ones noise is not better at the rest.
 _MADE_BY = {
-    "labels": ("dataset",),
-    "embedding": ("dataset", "encoder"),
-    "projection": ("dataset", "encoder", "projection", "seed"),
+    "labels": ("dataset", "noise"),
+    "embedding": ("dataset", "encoder", "noise"),
+    "projection": ("dataset", "encoder", "projection", "seed", "noise"),
 }
 _GROW_WITH_K = frozenset({"nmi", "purity"})
 _SPACES = {"projection": "Projection", "embedding": "Embedding", "labels": "Against labels"}
