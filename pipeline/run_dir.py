@@ -39,7 +39,10 @@ class Table:
         return tuple(f"{self.path}.{ending}" for ending in self.formats)
 
     def save(self, value: pd.DataFrame, root: Path) -> None:
-        """Write under `root`."""
+        """Write under `root`. Text columns are text even where all their values are missing."""
+        from pandas.api.types import is_object_dtype
+
+        value = value.astype(dict.fromkeys([c for c in value if is_object_dtype(value[c])], "str"))
         for file in self.files():
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             if file.endswith(".parquet"):

@@ -96,7 +96,7 @@ def _per_cluster(images: pd.DataFrame, clusters: np.ndarray, samples: pd.DataFra
                 "silhouette_embedding": samples["silhouette_embedding"][members].mean(),
                 "silhouette_projection": samples["silhouette_projection"][members].mean(),
                 "majority_label": None if labels.empty else str(labels.index[0]),
-                "majority_share": None if labels.empty else labels.iloc[0] / members.sum(),
+                "majority_share": math.nan if labels.empty else labels.iloc[0] / members.sum(),
             }
         )
     return pd.DataFrame(rows)

@@ -309,13 +309,13 @@ class TestFailing:
             "embedding.workers=1",
         )
         process = cli.start(*words)
-        _wait(lambda: list((cli.place / "cache").glob("embedding/*/work/shards/*.json")), process)
+        _wait(lambda: list((cli.place / "cache").glob("embedding/*/*/shards/*.json")), process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         killed = load_run(cli.folders()[0])
         assert killed.record["status"] == "killed"
         made = {
-            file.name: file.stat().st_mtime_ns for file in (cli.place / "cache").glob("embedding/*/work/shards/*.json")
+            file.name: file.stat().st_mtime_ns for file in (cli.place / "cache").glob("embedding/*/*/shards/*.json")
         }
         assert 0 < len(made) < 4
         resumed = load_run(cli(*words).folder)
