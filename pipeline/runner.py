@@ -133,13 +133,14 @@ class Going:
         self.made: dict[str, Any] = {"found": job.found}
         self.values = Values(self.folder, self.made)
         self.metrics: dict[str, float] = {}
+        self.asked: list[str] = []
         about = facts_of.sweep_record(place.number, place.overrides) if place else None
         self.record = facts_of.first_record(self.config, job.found, job.plan, command, about, HOME)
         self._write()
 
     def go(self) -> int:
         """All stages, then whatever can be said of them, however they ended."""
-        with log_file(self.folder / LOG), terminated_is_interrupted():
+        with log_file(self.folder / LOG), terminated_is_interrupted() as self.asked:
             status, ended, reason = self._stages()
             try:
                 self._finish(ended, reason)
@@ -166,6 +167,8 @@ class Going:
             for stage, entry in zip(self.job.plan.stages, self.record["stages"], strict=True):
                 current = stage.name
                 self._one(stage, entry)
+                if self.asked:  # and swallowed by a library
+                    raise KeyboardInterrupt(self.asked[-1])
             return 0, "complete", None
         except UserError as error:
             return self._failed(current, "; ".join(error.problems), error.status)

@@ -48,17 +48,21 @@ def collected_warnings() -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def terminated_is_interrupted() -> Iterator[None]:
-    """A polite kill ends like Ctrl-C: recorded, nothing lost."""
+def terminated_is_interrupted() -> Iterator[list[str]]:
+    """A polite kill ends like Ctrl-C: recorded, nothing lost. Yields what was asked so far: a library may swallow the
+    KeyboardInterrupt that arrives in its callback, so the runner looks there between stages."""
+    asked: list[str] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
 
     def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt("terminated from outside")
+        asked.append("terminated from outside" if number == signal.SIGTERM else "interrupted by the user")
+        raise KeyboardInterrupt(asked[-1])
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
