@@ -1,15 +1,17 @@
-"""Two ways of the same work, timed in turns in one process, and where that was."""
+"""Two ways of the same work, timed in turns in one process or in new ones, and where that was."""
 
 from __future__ import annotations
 
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def in_turns(theirs: Callable[[], Any], ours: Callable[[], Any], times: int = 5) -> tuple[float, float, float]:
@@ -25,6 +27,35 @@ def in_turns(theirs: Callable[[], Any], ours: Callable[[], Any], times: int = 5)
             seconds[name].append(time.perf_counter() - start)
     ratios = [a / b for a, b in zip(seconds["theirs"], seconds["ours"], strict=True)]
     return statistics.median(seconds["theirs"]), statistics.median(seconds["ours"]), statistics.median(ratios)
+
+
+class Cost(NamedTuple):
+    """What a process and those that it started took: wall and processor seconds, largest memory in GB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+    @classmethod
+    def median(cls, costs: Sequence[Cost]) -> Cost:
+        """Of each by itself."""
+        return cls(*(statistics.median(values) for values in zip(*costs, strict=True)))
+
+
+def process_cost(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
+    """Run a command in a new process, with this process's environment and more; SystemExit where it fails."""
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        errors = process.stderr.read() if process.stderr else b""
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"a benchmark failed with status {process.returncode}: {errors.decode()[-2000:]}")
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / unit)
 
 
 def machine(*packages: str) -> str:

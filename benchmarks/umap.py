@@ -7,20 +7,15 @@ python -m benchmarks.umap --pixels          9,827 x 50,176 bytes, time and memor
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.silhouettes import mixture
-from benchmarks.timing import machine
+from benchmarks.timing import Cost, machine, process_cost
 from pipeline.metrics.blocks import Array
 
 PLAIN = """
@@ -34,28 +29,6 @@ from pipeline.geometry.projection import umap_projection
 vectors = numpy.load(sys.argv[1], mmap_mode="r")
 umap_projection(vectors, 5, seed=0)
 """
-
-
-class Cost(NamedTuple):
-    """What a process took: wall and processor seconds, largest memory in GB."""
-
-    wall: float
-    cpu: float
-    memory: float
-
-
-def measured(code: str, file: Path, compiled: Path) -> Cost:
-    """A new process, with its compiled functions in `compiled`."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(compiled), "PYTHONWARNINGS": "ignore"}
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", code, str(file)], env=environment)
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"a benchmark failed with status {process.returncode}")
-    unit = 2**30 if sys.platform == "darwin" else 2**20
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / unit)
 
 
 def pixels(n: int = 9_827, d: int = 224 * 224) -> Array:
@@ -78,16 +51,19 @@ def rows(vectors: Array, times: int) -> Iterator[str]:
         np.save(file, vectors)
         for turn in range(times):
             for name, code in (("umap-learn", PLAIN), ("ours", OURS)):
-                compiled = Path(place) / f"{name} {turn}"
+                environment = {"NUMBA_CACHE_DIR": str(Path(place) / f"{name} {turn}"), "PYTHONWARNINGS": "ignore"}
                 for state in ("cold", "warm"):
-                    costs.setdefault((name, state), []).append(measured(code, file, compiled))
-    for state, words in (("cold", "nothing compiled"), ("warm", "compiled functions on disk")):
-        plain, ours = ([*zip(*costs[name, state], strict=True)] for name in ("umap-learn", "ours"))
-        cells = []
-        for theirs, own, unit in zip(plain, ours, ("s", "cpu-s", "GB"), strict=True):
-            a, b = statistics.median(theirs), statistics.median(own)
-            cells.append(f"{a:.1f} {unit} | {b:.1f} {unit} | {b / a:.2f}")
-        shape = " x ".join(f"{size:,}" for size in vectors.shape)
+                    found = process_cost([sys.executable, "-c", code, str(file)], environment)
+                    costs.setdefault((name, state), []).append(found)
+    medians = {key: Cost.median(found) for key, found in costs.items()}
+    shape = " x ".join(f"{size:,}" for size in vectors.shape)
+    for theirs, ours, words in (
+        ("cold", "cold", "nothing compiled"),
+        ("warm", "warm", "compiled functions on disk"),
+        ("cold", "warm", "umap-learn with nothing compiled, ours with compiled functions on disk"),
+    ):
+        pairs = zip(medians["umap-learn", theirs], medians["ours", ours], ("s", "s", "GB"), strict=True)
+        cells = [f"{a:.1f} {unit} | {b:.1f} {unit} | {b / a:.2f}" for a, b, unit in pairs]
         yield f"| {shape}, {words} | {' | '.join(cells)} |"
 
 
@@ -100,7 +76,8 @@ def main() -> None:
     vectors = pixels() if asked.pixels else mixture(10_000, 512)
     sys.stdout.write(machine("numpy", "umap-learn", "numba", "torch") + "\n\n")
     sys.stdout.write(
-        "| vectors | umap-learn | ours | ratio | umap-learn | ours | ratio | umap-learn | ours | ratio |\n"
+        "| vectors | umap-learn | ours | ratio | umap-learn, cpu | ours, cpu | ratio "
+        "| umap-learn, memory | ours, memory | ratio |\n"
     )
     sys.stdout.write("|" + "---|" * 10 + "\n")
     for line in rows(vectors, asked.times or (1 if asked.pixels else 5)):

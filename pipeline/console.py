@@ -97,13 +97,16 @@ def number(value: float | None) -> str:
 def _headline(record: dict[str, Any], metrics: dict[str, float]) -> str:
     images, encoder = record["images"], record["encoder"]
     done = {stage["name"] for stage in record["stages"] if stage["status"] == "done"}
-    parts = [f"[bold]{escape(record['dataset']['name'])}[/]: {images.get('read', 0):,} images"]
+    count = f"{images['read']:,} images" if "read" in images else f"{images['listed']:,} images listed"
+    parts = [f"[bold]{escape(record['dataset']['name'])}[/]: {count}"]
     if images.get("classes"):
         parts[0] += f", {images['classes']} classes"
     if images.get("skipped"):
         parts[0] += f", [yellow]{images['skipped']:,} skipped[/]"
     if "dimension" in encoder:
         parts.append(f"encoder {escape(encoder['name'])}, {encoder['dimension']:,}-D")
+        if encoder["name"] == "checkpoint":  # whose settings do not say what it is
+            parts[-1] += f", recognised as {escape(encoder['recognised'])}"
     if "projection" in done:
         parts.append(f"projection {escape(record['config']['projection']['name'])}")
     if "clustering/k" in metrics:

@@ -24,11 +24,15 @@ def show(job: Any, say: Say) -> None:
         say.warning(f"left out {name}: {reason}")
     for ending, count in found.ignored.items():
         say.note(f"{count} files are no images by their name: {ending}")
-    encoder = made["encoder"].load() if "encoder" in made else None
-    if encoder:
-        width = {"uint8": 1}.get(encoder.dtype, 4) * encoder.dimension
+    if width := _bytes_per_image(made.get("encoder")):
         say.place("disk for the embeddings", f"about {len(found.table) * width / 2**20:,.1f} MB, unless cached")
     say.place("nothing was run; the run would write below", config.paths.outputs)
+
+
+def _bytes_per_image(encoder: Any) -> int:
+    """0 where it is not known before the encoder is loaded."""
+    facts = encoder.facts() if encoder else {}
+    return {"uint8": 1}.get(facts.get("dtype", ""), 4) * (facts.get("dimension") or 0)
 
 
 def _rows(job: Any, store: Store, use: bool, say: Say) -> tuple[list[list[str]], dict[str, Any]]:

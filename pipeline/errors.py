@@ -35,9 +35,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     '; did you mean umap?'
     >>> nearest("zzz", ["umap", "pca"])
     ''
+
+    Capitals do not count:
+
+    >>> nearest("vit-b/32", ["RN50", "ViT-B/32"])
+    '; did you mean ViT-B/32?'
     """
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]}?" if found else ""
+    spelled = {known_name.lower(): known_name for known_name in known}
+    found = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    return f"; did you mean {spelled[found[0]]}?" if found else ""
 
 
 def one_of(name: str, known: Iterable[str]) -> str:

@@ -1,16 +1,15 @@
-"""Figures to files, and thumbnails for figures: the only place where a picture meets the disk."""
+"""A stage's figures, the one way of drawing them, with thumbnails of the images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inference.images import UnreadableImage, thumbnail
-from pipeline.schema import PlotSettings, plain
+from pipeline.schema import PlotSettings
 from pipeline.stage import Drawing, Stage
 
 
@@ -47,15 +46,3 @@ def draw(
     with look(plots.width_mm, plots.palette.value):
         figures = stage.draw(settings, values, values, Drawing(thumbnails, captions, seed))
     return figures, thumbnails.lost
-
-
-def save(figures: Mapping[str, Any], folder: Path, plots: PlotSettings) -> None:
-    """Each figure as PNG, which the report shows, and in the other formats that are wanted."""
-    import matplotlib
-
-    folder.mkdir(parents=True, exist_ok=True)
-    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same picture, the same bytes
-    with matplotlib.rc_context({"svg.hashsalt": "clipscope"}):
-        for name, figure in figures.items():
-            for ending in dict.fromkeys(["png", *plain(plots.formats)]):
-                figure.savefig(folder / f"{name}.{ending}", dpi=plots.dpi, metadata=dates.get(ending))

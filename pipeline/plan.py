@@ -76,9 +76,10 @@ def plan(
     settings: Mapping[str, object],
     strict: bool,
     given: Sequence[str] = (),
+    always: Sequence[str] = (),
 ) -> Plan:
-    """What will be done. settings: stage name -> its settings. Where a stage refuses: CallError if `strict`, else it
-    and all that needs it are left out."""
+    """What will be done. settings: stage name -> its settings; always: stages that no run goes without. Where a stage
+    refuses: CallError if `strict`, else it and all that needs it are left out."""
     refused: dict[str, str] = {}
     for stage in order(wanted, known, given):
         reason = stage.refuse(facts, settings[stage.name]) if stage.refuse else None
@@ -93,7 +94,7 @@ def plan(
         causes = [f"stage '{name}' cannot be done: {reason}" for name, reason in refused.items()]
         raise CallError(*causes or ["stages: no stage is named"])
     left_out = tuple((name, reason) for name, reason in refused.items())
-    return Plan(order(possible, known, given), left_out)
+    return Plan(order([*possible, *always], known, given), left_out)
 
 
 def _needs_refused(stage: Stage, known: Mapping[str, Stage], refused: Mapping[str, str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import resource
@@ -165,18 +166,15 @@ def sweep_record(number: int, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def encoder_facts(handle: Any, fingerprint: str | None) -> dict[str, Any]:
-    """What the record says of an encoder (inference.encoders.EncoderHandle)."""
-    encoder = handle.load()
-    return {
-        "name": encoder.name,
-        "model": encoder.model,
-        "dimension": encoder.dimension,
-        "fingerprint": fingerprint,
-        "preprocessing": encoder.preprocessing,
-        "normalized": handle.normalize,
-        "precision": encoder.precision,
-        "dtype": "float32" if handle.normalize else encoder.dtype,
-    }
+    """What the record says of an encoder before it is used: a handle's facts, and what enters the keys."""
+    facts: dict[str, Any] = handle.facts()
+    return facts | {"fingerprint": fingerprint}
+
+
+def encoding_facts(encoding: Any) -> dict[str, Any]:
+    """How the vectors were computed in the end: the one row of the artifact of that name."""
+    row: dict[str, Any] = json.loads(encoding.iloc[0].to_json())
+    return row
 
 
 def _seeds(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

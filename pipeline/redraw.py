@@ -48,6 +48,10 @@ def redraw(config: Config, command: str, say: Say) -> int:
 
 def _finished(folder: Path) -> Run:
     """The run, if it is one and not at work. Raises CallError."""
+    if not (folder / RECORD).is_file() and (jobs := sorted(folder.glob(f"[0-9]*/{RECORD}"))):
+        raise CallError(
+            f"run: {folder}: a sweep; its {len(jobs)} jobs are drawn one by one, as in run={jobs[0].parent}"
+        )
     try:
         run = load_run(folder)
     except CallError as error:
@@ -73,7 +77,8 @@ def _drawable(run: Run) -> list[Stage]:
 
 
 def _redraw(run: Run, stages: list[Stage], config: Config, command: str, say: Say) -> int:
-    hide = sorted({*run.config.get("report", {}).get("hide", []), *plain(config.report.hide)})  # never less than before
+    before = (run.config.get("report") or {}, run.record.get("redrawn") or {})
+    hide = sorted({*plain(config.report.hide), *(name for some in before for name in some.get("hide") or [])})
     scratch = run.folder / SCRATCH
     notes, failed = [], False
     try:
@@ -104,14 +109,14 @@ def _redraw(run: Run, stages: list[Stage], config: Config, command: str, say: Sa
 
 def _pictures(run: Run, stage: Stage, config: Config, captions: bool, scratch: Path) -> list[str]:
     """Draw a stage and put its pictures in place. Returns those left alone: made of images that are gone."""
-    from pipeline import pictures
+    from pipeline import figure_files, pictures
 
     made = restored(run.config)
     values = Values(run.folder, {})
     figures, lost = pictures.draw(stage, settings_of(stage, made), values, config.plots, captions, made.seed)
     target = run.folder / stage.name
     kept = [name for name in figures if lost and made_of_images(name) and (target / f"{name}.png").is_file()]
-    pictures.save({name: figures[name] for name in figures if name not in kept}, scratch / stage.name, config.plots)
+    figure_files.save({name: figures[name] for name in figures if name not in kept}, scratch / stage.name, config.plots)
     target.mkdir(exist_ok=True)
     for file in sorted((scratch / stage.name).iterdir()):
         os.replace(file, target / file.name)  # never into a file that the cache shares

@@ -95,6 +95,7 @@ class Array:
 ARTIFACTS: dict[str, Table | Array] = {
     "candidates": Table("listing/candidates"),
     "reading": Table("embedding/reading"),
+    "encoding": Table("embedding/encoding"),
     "image_embeddings": Array("embeddings/img_emb/img_emb_0000"),
     "embedding_metadata": Table("embeddings/metadata/metadata_0000", ("parquet",)),
     "images": Table("images", ("parquet",)),
@@ -209,10 +210,11 @@ class Run(Mapping[str, Any]):
 
     @property
     def skipped(self) -> pd.DataFrame:
-        """path, reason, detail of every image that could not be read."""
+        """id, path, reason, detail of every image that could not be read."""
         import pandas as pd
 
-        return self.table("skipped") if self.has("skipped") else pd.DataFrame(columns=["path", "reason", "detail"])
+        columns = ["id", "path", "reason", "detail"]
+        return self.table("skipped") if self.has("skipped") else pd.DataFrame(columns=columns)
 
     @cached_property
     def pictures(self) -> list[tuple[str, str, Path]]:

@@ -100,7 +100,13 @@ def prepare(config: Config, say: Say) -> Job:
     known = known_stages()
     facts = Facts(len(found.table), found.classes, bool(found.table["caption"].notna().any()))
     settings = {name: settings_of(stage, config) for name, stage in known.items()}
-    return Job(config, found, plan(config.stages, known, facts, settings, _strict(config), given=("found",)))
+    strict, always = _strict(config), ("images",)  # what was read and what was not is said of every run
+    planned = plan(config.stages, known, facts, settings, strict, given=("found",), always=always)
+    with say.progress("looking"), collected_warnings():  # the stages themselves will say them again
+        for stage in planned.stages:
+            if stage.first_look:
+                stage.first_look(settings[stage.name])
+    return Job(config, found, planned)
 
 
 def _strict(config: Config) -> bool:
@@ -199,8 +205,9 @@ class Going:
         start = time.monotonic()
         with self.say.progress(stage.name) as progress:
             if stage.fingerprints:
-                self._look(stage, progress)
-                made: dict[str, Any] = {"warnings": [], "metrics": self._numbers(stage)}
+                with collected_warnings() as warnings:
+                    self._look(stage, progress)
+                made: dict[str, Any] = {"warnings": warnings, "metrics": self._numbers(stage)}
                 made["seconds"] = time.monotonic() - start
             else:
                 made = self._kept(stage, entry, progress)
@@ -284,6 +291,7 @@ class Going:
             content_hashes=lambda paths: self.hashes.of(paths, progress),
             workers=self.config.embedding.workers,
             timeout=self.config.embedding.timeout,
+            batch_size=self.config.embedding.batch_size,
         )
 
     def _numbers(self, stage: Stage, made: Mapping[str, Any] | None = None) -> dict[str, float]:
@@ -315,12 +323,12 @@ class Going:
         self._bring(kept)
 
     def _draw(self, stage: Stage, store: Store, partial: Path, name: str, key: str | None) -> Entry:
-        from pipeline import pictures
+        from pipeline import figure_files, pictures
 
         start = time.monotonic()
         config, settings = self.config, settings_of(stage, self.config)
         figures, lost = pictures.draw(stage, settings, self.values, config.plots, captions_shown(config), config.seed)
-        pictures.save(figures, partial / "files" / stage.name, config.plots)
+        figure_files.save(figures, partial / "files" / stage.name, config.plots)
         cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
         if lost and store is not self.scratch:  # drawn with gaps: shown, but not kept for later
             self._warn(f"{stage.name}: {lost} images for the pictures can no longer be read")
@@ -338,6 +346,9 @@ class Going:
         """What the record says about data and encoder, once the stage that knows has run."""
         if stage.name == "encoder":
             self.record["encoder"] = facts_of.encoder_facts(self.made["encoder"], self.keys.artifacts["encoder"])
+        elif stage.name == "embedding":
+            self.record["encoder"] |= facts_of.encoding_facts(self.values["encoding"])
+            self.record["device"] = self.record["encoder"]["device"] or "cpu"
         elif stage.name == "listing":
             self.record["dataset"]["fingerprint"] = self.keys.artifacts["files"]
         elif stage.name == "images":
@@ -346,7 +357,8 @@ class Going:
             self.record["skipped_reasons"] = skipped["reason"].value_counts().to_dict()
             if len(skipped):
                 reasons = ", ".join(f"{count} {why}" for why, count in self.record["skipped_reasons"].items())
-                self._warn(f"{len(skipped)} images could not be read ({reasons}); see skipped.csv")
+                images = f"{len(skipped):,} image{'s' * (len(skipped) != 1)}"
+                self._warn(f"{images} could not be read ({reasons}); see skipped.csv")
 
     def _warn(self, line: str) -> None:
         self.record["warnings"].append(line)

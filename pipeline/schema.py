@@ -56,6 +56,74 @@ class Linkage(Enum):
     single = "single"
 
 
+class PrecisionMode(Enum):
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Activation(Enum):
+    auto = "auto"
+    quickgelu = "quickgelu"
+    gelu = "gelu"
+
+
+class Resize(Enum):
+    shortest = "shortest"
+    longest = "longest"
+    squash = "squash"
+
+
+class Interpolation(Enum):
+    bicubic = "bicubic"
+    bilinear = "bilinear"
+    lanczos = "lanczos"
+    nearest = "nearest"
+
+
+class Channels(Enum):
+    rgb = "rgb"
+    gray = "gray"
+    gray_rgb = "gray_rgb"
+
+
+# OpenAI's own names are no identifiers, so this Enum is made by a call
+OpenAIModel = Enum(
+    "OpenAIModel",
+    {
+        "RN50": "RN50",
+        "RN101": "RN101",
+        "RN50x4": "RN50x4",
+        "RN50x16": "RN50x16",
+        "RN50x64": "RN50x64",
+        "ViT-B/32": "ViT-B/32",
+        "ViT-B/16": "ViT-B/16",
+        "ViT-L/14": "ViT-L/14",
+        "ViT-L/14@336px": "ViT-L/14@336px",
+    },
+)
+
+
+class OpenAIPreprocessing(Enum):
+    openai = "openai"
+    transformers = "transformers"
+
+
+class HuggingfaceFeature(Enum):
+    auto = "auto"
+    projection = "projection"
+    pooler = "pooler"
+    cls = "cls"
+    mean = "mean"
+
+
+class TimmFeature(Enum):
+    pooled = "pooled"
+    cls = "cls"
+    mean = "mean"
+
+
 class CacheUse(Enum):
     use = "use"
     none = "none"
@@ -149,6 +217,58 @@ class PixelsEncoder(EncoderSettings):
 class PrecomputedEncoder(EncoderSettings):
     path: str = setting(path=True)
     column: str = MISSING
+    text_path: str | None = setting(path=True)
+    text_names: str | None = MISSING
+    logit_scale: float | None = setting(low=0.001, high=10_000)
+
+
+@dataclass
+class OpenAIEncoder(EncoderSettings):
+    model: OpenAIModel | None = MISSING
+    weights: str | None = setting(path=True)
+    preprocessing: OpenAIPreprocessing = MISSING
+
+
+@dataclass
+class CheckpointEncoder(EncoderSettings):
+    path: str = setting(path=True)
+    model: str | None = MISSING
+    activation: Activation = MISSING
+    antialias: bool = MISSING
+
+
+@dataclass
+class OpenClipEncoder(EncoderSettings):
+    model: str = MISSING
+    pretrained: str | None = MISSING  # a tag or a file
+    revision: str | None = MISSING
+
+
+@dataclass
+class OwnPreprocessing(EncoderSettings):
+    """For encoders whose models may carry none; null: the model's own."""
+
+    size: int | None = setting(low=1, high=4096)
+    resize: Resize | None = MISSING
+    interpolation: Interpolation | None = MISSING
+    channels: Channels | None = MISSING
+    mean: list[float] | None = MISSING
+    std: list[float] | None = MISSING
+
+
+@dataclass
+class HuggingfaceEncoder(OwnPreprocessing):
+    model: str = MISSING  # an id of the hub or a folder
+    revision: str | None = MISSING
+    feature: HuggingfaceFeature = MISSING
+
+
+@dataclass
+class TimmEncoder(OwnPreprocessing):
+    model: str = MISSING
+    weights: str | None = setting(path=True)
+    revision: str | None = MISSING
+    feature: TimmFeature = MISSING
 
 
 @dataclass
@@ -258,7 +378,14 @@ class PathSettings:
 
 
 @dataclass
+class PrecisionSettings:
+    mode: PrecisionMode = MISSING
+    min_fidelity: float = setting(low=0, high=1)
+
+
+@dataclass
 class EmbeddingSettings:
+    batch_size: int | None = setting(low=1, high=65_536)
     workers: int | None = setting(low=0, high=256)
     timeout: float = setting(low=0.1)
 
@@ -293,6 +420,8 @@ class Config:
     analysis: AnalysisSettings = MISSING
     stages: list[str] = MISSING
     seed: int = setting(low=0, high=2**32 - 1)
+    device: str = MISSING
+    precision: PrecisionSettings = field(default_factory=PrecisionSettings)
     cache: CacheUse = MISSING
     dry_run: bool = MISSING
     run: str | None = setting(path=True)
@@ -316,7 +445,15 @@ class SweepJob:
 # group -> schema name in Hydra's store -> class. The stored names begin with '_' and so are never offered as choices.
 CHOICES: dict[str, dict[str, type]] = {
     "dataset": {"digits": DigitsDataset, "folders": FoldersDataset, "table": TableDataset},
-    "encoder": {"none": PixelsEncoder, "precomputed": PrecomputedEncoder},
+    "encoder": {
+        "none": PixelsEncoder,
+        "precomputed": PrecomputedEncoder,
+        "openai": OpenAIEncoder,
+        "checkpoint": CheckpointEncoder,
+        "open_clip": OpenClipEncoder,
+        "huggingface": HuggingfaceEncoder,
+        "timm": TimmEncoder,
+    },
     "projection": {"umap": UmapProjection, "tsne": TsneProjection, "pca": PcaProjection, "none": NoProjection},
     "clustering": {
         "kmeans": KmeansClustering,

@@ -22,8 +22,8 @@ class Workspace:
     """What the runner lends a stage.
 
     folder: the stage's own, kept after a failure or a kill so that sharded work resumes; progress: to be told how
-    far it is (done, in all); content_hashes: SHA-256 of files, remembered between runs; workers, timeout: the
-    `embedding` section of the config, which never changes a result.
+    far it is (done, in all); content_hashes: SHA-256 of files, remembered between runs; workers, timeout,
+    batch_size: the `embedding` section of the config, which never changes a result.
     """
 
     folder: Path
@@ -31,6 +31,7 @@ class Workspace:
     content_hashes: Callable[[Sequence[str]], list[str]] = lambda paths: ["" for _ in paths]
     workers: int | None = None
     timeout: float = 60.0
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Stage:
     check(made, config): raises RunError when what was made must not be used; what was made is kept.
     refuse(facts, settings): why it cannot be done with this data, None if it can. Raises CallError for a setting
         that is wrong with this data.
+    first_look(settings): raises CallError for what is wrong with files and machine, before a run folder is made.
     fingerprints(made) -> {artifact: fingerprint}: given by stages that look at the world (files, weights). They run
         every time, and the keys of others follow from what they found.
     settled(made): False where something failed that may pass (a timeout): shown, but not kept for later runs.
@@ -86,6 +88,7 @@ class Stage:
     metrics: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
     check: Callable[[Mapping[str, Any], Any], None] | None = None
     refuse: Callable[[Facts, Any], str | None] | None = None
+    first_look: Callable[[Any], None] | None = None
     fingerprints: Callable[[Mapping[str, Any]], dict[str, str]] | None = None
     settled: Callable[[Mapping[str, Any]], bool] = lambda made: True
     unseeded: Callable[[Any], bool] = lambda settings: False

@@ -36,8 +36,9 @@ def collected_warnings() -> Iterator[list[str]]:
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.name.startswith(("pipeline.", "inference.")):
-                lines.append(record.getMessage())
+            line = record.getMessage()
+            if record.name.startswith(("pipeline.", "inference.")) and line not in lines:
+                lines.append(line)
 
     collector = Collector(logging.WARNING)
     logging.getLogger().addHandler(collector)

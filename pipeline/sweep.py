@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
+from pipeline.schema import restored
+
 if TYPE_CHECKING:
     import pandas as pd
     from omegaconf import DictConfig
@@ -70,7 +72,7 @@ def compare(folder: Path) -> pd.DataFrame:
 
     rows = job_rows(folder)
     rows.to_csv(folder / "comparison.csv", index=False)
-    picture = _draw(rows, folder / "comparison.png")
+    picture = _draw(rows, folder)
     failures = [
         {"job": row["job"], "overrides": row["overrides"], "reason": row["reason"]}
         for row in rows.to_dict("records")
@@ -90,26 +92,28 @@ def compare(folder: Path) -> pd.DataFrame:
 
 def _hidden(folder: Path) -> list[str]:
     """What any of the jobs wants hidden."""
-    from pipeline.run_dir import load_run
+    configs = [run.record.get("config") or {} for run in _runs(folder)]
+    return sorted({name for config in configs for name in config.get("report", {}).get("hide", [])})
 
-    records = [load_run(file.parent).record for file in sorted(folder.glob("*/run.json"))]
-    return sorted(
-        {name for record in records for name in (record.get("config") or {}).get("report", {}).get("hide", [])}
-    )
+
+def _runs(folder: Path) -> list[Run]:
+    """The jobs that have a record, in the order of their numbers."""
+    from pipeline.run_dir import RECORD, load_run
+
+    numbers = sorted(int(f.name) for f in folder.iterdir() if f.name.isdigit() and (f / RECORD).is_file())
+    return [load_run(folder / str(number)) for number in numbers]
 
 
 def job_rows(folder: Path) -> pd.DataFrame:
     """job, status, reason, the settings that vary, what it was, how long it took, and its scores."""
     import pandas as pd
 
-    from pipeline.run_dir import RECORD, load_run
-
-    numbers = sorted(int(f.name) for f in folder.iterdir() if f.name.isdigit() and (f / RECORD).is_file())
-    runs = [load_run(folder / str(number)) for number in numbers]
+    runs = _runs(folder)
     overrides = [dict(word.split("=", 1) for word in _words(run.record)) for run in runs]
     varied = _varied(overrides)
     rows = []
-    for number, run, given in zip(numbers, runs, overrides, strict=True):
+    for run, given in zip(runs, overrides, strict=True):
+        number = int(run.folder.name)
         config = run.record.get("config") or {}
         chosen = {group: (config.get(group) or {}).get("name") for group in ("dataset", "encoder", "projection")}
         others = [str(given.get(key, "")) for key in varied if key not in ("clustering.k", "encoder")]
@@ -148,18 +152,22 @@ def _varied(overrides: Sequence[dict[str, str]]) -> list[str]:
     return [key for key in keys if len({given.get(key) for given in overrides}) > 1]
 
 
-def _draw(rows: pd.DataFrame, file: Path) -> Path | None:
-    """Metric against k, a line per model."""
+def _draw(rows: pd.DataFrame, folder: Path) -> Path | None:
+    """Metric against k, a line per model, in the look of the first job's pictures."""
+    from pipeline.figure_files import save
     from pipeline.metrics.catalog import METRICS
+    from pipeline.plots.style import look
     from pipeline.plots.sweep import metric_against_k
 
     drawn = [(key, label) for key, label in DRAWN if key in rows and rows[key].notna().any()]
     if not drawn:
         return None
+    plots = next(made for run in _runs(folder) if (made := restored(run.record.get("config") or {}).plots).formats)
     done = json.loads(rows[rows["status"] == "complete"].to_json(orient="records"))  # missing values as None
     metrics = [(key, label, METRICS[key.rsplit("/", 1)[1]].better) for key, label in drawn]
-    metric_against_k(done, metrics).savefig(file, dpi=150)
-    return file
+    with look(plots.width_mm, plots.palette.value):
+        save({"comparison": metric_against_k(done, metrics)}, folder, plots)
+    return folder / "comparison.png"
 
 
 def _show(rows: pd.DataFrame, folder: Path) -> None:

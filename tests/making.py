@@ -10,7 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from inference.encoders import Encoder, EncoderHandle
+from inference.encoders import Encoder, EncoderHandle, Look, Runtime, describe
 from inference.encoders.pixels import Pixels
 from inference.images import ImageFile
-from pipeline.schema import FoldersDataset
+from pipeline.schema import FoldersDataset, PrecomputedEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -116,7 +116,7 @@ def folders(
 def pixels_handle(size: int = 8, normalize: bool = False, **changes: Any) -> EncoderHandle:
     """A handle on encoder=none."""
     arguments = {"antialias": False, "color": "gray", "scaling": "none", "size": size} | changes
-    return EncoderHandle("pixels", tuple(sorted(arguments.items())), normalize)
+    return describe("pixels", arguments, normalize, Look(Path(), lambda path: ""))
 
 
 class Trapped(Pixels):
@@ -164,7 +164,7 @@ class TrappedHandle(EncoderHandle):
 
 def trapped(pause: float = 0.0) -> TrappedHandle:
     """A handle on `Trapped`."""
-    return TrappedHandle("trapped", (("pause", pause),), False)
+    return TrappedHandle("trapped", (("pause", pause),), False, pixels_handle().description)
 
 
 @dataclass(frozen=True)
@@ -204,6 +204,13 @@ def waited_for(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
             return True
         time.sleep(0.01)
     return condition()
+
+
+def precomputed(path: Path | str, **changes: Any) -> PrecomputedEncoder:
+    """Settings of encoder=precomputed."""
+    given = {"column": "embedding", "text_path": None, "text_names": None, "logit_scale": None, "normalize": False}
+    texts = {key: str(value) for key, value in changes.items() if isinstance(value, Path)}
+    return PrecomputedEncoder(name="precomputed", kind="precomputed", path=str(path), **{**given, **changes, **texts})
 
 
 def config(**changes: Any) -> Any:
@@ -248,3 +255,32 @@ def make_entry(root: str, log: str, pause: str) -> None:
                 (partial / "files/x.txt").write_text("made")
                 entry = store.complete(partial, "slow", "k", {"stage": "slow"}, {"seconds": 1.0})
     sys.stdout.write((entry.files / "x.txt").read_text())
+
+
+class TwoWays(Pixels):
+    """A stand-in for a network: the exact way is encoder=none 8x8, the fast one the same with an error."""
+
+    def __init__(self, error: float) -> None:
+        super().__init__(8, "gray", False, "unit")
+        self.error = error
+
+    def encode_images(self, batch: np.ndarray) -> np.ndarray:
+        """Every second number is off by `error`."""
+        vectors = super().encode_images(batch)
+        vectors[:, ::2] += np.float32(self.error)
+        return vectors
+
+
+@dataclass(frozen=True)
+class TwoWaysHandle(EncoderHandle):
+    """Loads `TwoWays`. arguments: error, of the fast way."""
+
+    def load(self) -> Encoder:
+        """The encoder as the runtime says."""
+        return TwoWays(0.0 if self.runtime.precision == "fp32" else dict(self.arguments)["error"])
+
+
+def two_ways(error: float, device: str = "cpu", min_fidelity: float = 0.999) -> TwoWaysHandle:
+    """A handle on `TwoWays`, to be used the fast way."""
+    told = replace(pixels_handle(scaling="unit").description, exact_only=False)
+    return TwoWaysHandle("two_ways", (("error", error),), False, told, Runtime(device, "bf16", False), min_fidelity)

@@ -17,6 +17,10 @@ MUST_BE_GIVEN = {
     "redraw": ["run=/x"],
     "table": ["dataset.path=/x.csv"],
     "precomputed": ["encoder.path=/x.npy"],
+    "checkpoint": ["encoder.path=mine.pt"],
+    "open_clip": ["encoder.model=ViT-B-32"],
+    "huggingface": ["encoder.model=a/b"],
+    "timm": ["encoder.model=resnet18"],
 }
 PAGE = (HOME / "docs" / "outputs.md").read_text(encoding="utf-8")
 HOLES = {

@@ -105,6 +105,16 @@ def test_nothing_wanted_is_a_wrong_call_that_says_so() -> None:
         planned([], CHAIN)
 
 
+def test_some_stages_belong_to_every_run_but_make_none() -> None:
+    """They come along with what was asked for, and are no reason to run where nothing of that can be done."""
+    chain = CHAIN | known(stage("b", "x", "y", refuse="too few images"))
+    facts = Facts(10, ())
+    settings: dict[str, object] = dict.fromkeys(chain)
+    assert names(plan(["a"], chain, facts, settings, strict=False, always=("other",)).stages) == ["a", "other"]
+    with pytest.raises(CallError, match="too few images"):
+        plan(["c"], chain, facts, settings, strict=False, always=("other",))
+
+
 def test_a_setting_that_is_wrong_is_never_left_out() -> None:
     def refuse(facts: Facts, settings: Any) -> str | None:
         raise CallError("k = 99: more than images")

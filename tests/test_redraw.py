@@ -83,6 +83,27 @@ def test_the_same_look_gives_the_same_bytes(copied: Path, cli: Clipscope) -> Non
     assert {file.name: file.read_bytes() for file in copied.glob("*/*.png")} == before
 
 
+def test_what_the_call_does_not_name_is_as_the_run_has_it(copied: Path, cli: Clipscope) -> None:
+    plots = {"formats": ["svg"], "dpi": 77, "width_mm": 85.0, "palette": "okabe_ito"}
+    config = load_run(copied).config
+    edit(copied, config=config | {"plots": plots})
+    cli("analysis=redraw", f"run={copied}", "plots.dpi=99")
+    assert load_run(copied).record["redrawn"]["plots"] == plots | {"dpi": 99}
+    assert width(copied / "clustering/map.png") == int(85 / 25.4 * 99)
+    cli("analysis=redraw", f"run={copied}", "plots.formats=[pdf]")
+    assert load_run(copied).record["redrawn"]["plots"] == plots | {"dpi": 99, "formats": ["pdf"]}, "the latest look"
+    assert load_run(copied).config["plots"] == plots
+
+
+def test_a_setting_that_an_older_run_did_not_know_is_the_configs(copied: Path, cli: Clipscope) -> None:
+    config = load_run(copied).config
+    edit(copied, config=config | {"plots": {"formats": ["png"], "dpi": 60}})
+    cli("analysis=redraw", f"run={copied}")
+    assert load_run(copied).record["redrawn"]["plots"] == {
+        "formats": ["png"], "dpi": 60, "width_mm": 180.0, "palette": "petroff10"
+    }  # fmt: skip
+
+
 def test_points_are_pixels_in_a_vector_picture(copied: Path, cli: Clipscope) -> None:
     cli("analysis=redraw", f"run={copied}", "plots.formats=[svg]")
     drawn = (copied / "clustering/map.svg").read_text(encoding="utf-8")
@@ -96,6 +117,8 @@ def test_what_was_hidden_stays_hidden(copied: Path, cli: Clipscope, finished: Pa
     assert str(finished) not in page
     assert "Cluster 0: members" not in page
     assert load_run(copied).config["report"]["hide"] == ["path"]
+    cli("analysis=redraw", f"run={copied}")
+    assert "Cluster 0: members" not in (copied / "report.html").read_text(encoding="utf-8"), "nor does it come back"
 
 
 def test_pictures_of_images_that_are_gone_stay(copied: Path, cli: Clipscope, finished: Path) -> None:
@@ -198,6 +221,15 @@ def test_not_in_a_sweep(copied: Path, cli: Clipscope) -> None:
     (folder,) = cli.sweeps()
     assert "no job of a sweep" in json.loads((folder / "0" / "run.json").read_text(encoding="utf-8"))["reason"]
     assert result.status == 1
+
+
+def test_a_sweep_is_drawn_job_by_job(copied: Path, cli: Clipscope, tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    copied.rename(tmp_path / "sweep" / "0")
+    said = cli("analysis=redraw", f"run={tmp_path}/sweep", status=2).err
+    assert f"a sweep; its 1 jobs are drawn one by one, as in run={tmp_path}/sweep/0" in said
+    cli("analysis=redraw", f"run={tmp_path}/sweep/0", "plots.width_mm=85")
+    assert width(tmp_path / "sweep/0/clustering/map.png") < 600
 
 
 def test_a_config_comes_back_from_its_record() -> None:

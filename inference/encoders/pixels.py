@@ -6,10 +6,37 @@ aspect is not kept), flattened row by row to values 0..255.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
-from inference.encoders import NoTextSide
+from inference.encoders import Description, Look, NoTextSide, Runtime
 from inference.images import ImageFile
+
+
+def describe(arguments: Mapping[str, Any], look: Look) -> Description:
+    """Raw pixels: nothing to find."""
+    size, color, antialias, scaling = (arguments[name] for name in ("size", "color", "antialias", "scaling"))
+    values = size * size * (3 if color == "rgb" else 1)
+    return Description(
+        name="none",
+        model="raw pixels",
+        preprocessing=(
+            f"{'greyscale as OpenCV reads it' if color == 'gray' else 'RGB'}, resized to {size}x{size} by bilinear "
+            f"interpolation {'with' if antialias else 'without'} antialiasing (aspect not kept), "
+            f"flattened to {values:,} values {'0..255' if scaling == 'none' else '0..1'}"
+        ),
+        image_fingerprint=f"pixels:1:{size}:{color}:{antialias}:{scaling}",
+        dimension=values,
+        dtype="uint8" if scaling == "none" else "float32",
+        exact_only=True,
+    )
+
+
+def load(arguments: Mapping[str, Any], description: Description, runtime: Runtime) -> Pixels:
+    """The encoder; there is one way to compute it."""
+    return Pixels(**arguments)
 
 
 class Pixels:
@@ -22,23 +49,17 @@ class Pixels:
 
     def __init__(self, size: int, color: str, antialias: bool, scaling: str) -> None:
         self.size, self.color, self.antialias, self.scaling = size, color, antialias, scaling
-        self.name = "none"
-        self.model = "raw pixels"
         self.dimension = size * size * (3 if color == "rgb" else 1)
         self.dtype = "uint8" if scaling == "none" else "float32"
-        self.precision = f"exact ({self.dtype})"
-        self.preprocessing = (
-            f"{'greyscale as OpenCV reads it' if color == 'gray' else 'RGB'}, resized to {size}x{size} by bilinear "
-            f"interpolation {'with' if antialias else 'without'} antialiasing (aspect not kept), "
-            f"flattened to {self.dimension:,} values {'0..255' if scaling == 'none' else '0..1'}"
-        )
-        self.image_fingerprint = f"pixels:1:{size}:{color}:{antialias}:{scaling}"
-        self.text_fingerprint = None
 
     def preprocess(self, image: ImageFile) -> np.ndarray:
         """(size, size) or (size, size, 3) uint8."""
         pixels = image.gray() if self.color == "gray" else image.rgb()
         return self._resize_smooth(pixels) if self.antialias else self._resize(pixels)
+
+    def reader(self) -> Callable[[ImageFile], np.ndarray]:
+        """`preprocess`."""
+        return self.preprocess
 
     def encode_images(self, batch: np.ndarray) -> np.ndarray:
         """(n, size, size[, 3]) uint8 -> (n, dimension) uint8 in 0..255 or float32 in 0..1."""

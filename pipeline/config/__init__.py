@@ -60,6 +60,8 @@ def read(composed: DictConfig) -> Config:
     if problems:
         raise CallError(*problems)
     _resolve_paths(config)
+    if config.analysis.name == "redraw":
+        _look_of_the_run(config)
     return config
 
 
@@ -128,16 +130,22 @@ def _from_elsewhere(composed: DictConfig, key: str) -> bool:
     return bool(OmegaConf.is_interpolation(node, name))
 
 
+def _is_of_names(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(v, float) for v in value)
+
+
 def _rules(config: Config) -> list[str]:
     """What a range cannot say."""
     problems = []
     for key, value, _ in _leaves(config):
-        if isinstance(value, list) and len({str(v) for v in value}) < len(value) and key != "dataset.pairs":
+        if _is_of_names(value) and len({str(v) for v in value}) < len(value) and key != "dataset.pairs":
             problems.append(f"{key} = [{', '.join(str(schema.plain(v)) for v in value)}]: names something twice")
     if config.analysis.name == "redraw":
         return problems + _redraw_rules(config)
     if config.run is not None:
         problems.append("run = ...: only analysis=redraw takes a finished run")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", config.device):
+        problems.append(f"device = {config.device}: must be auto, cpu, cuda, cuda:<number> or mps")
     if not config.stages:
         problems.append("stages = []: name at least one stage")
     problems += [f"stages: no stage '{name}'{one_of(name, NAMES)}" for name in config.stages if name not in NAMES]
@@ -147,20 +155,42 @@ def _rules(config: Config) -> list[str]:
         )
     if isinstance(config.dataset, schema.FoldersDataset):
         problems += _folder_rules(config.dataset)
+    if isinstance(config.encoder, schema.PrecomputedEncoder) and config.encoder.text_path is None:
+        idle = [name for name in ("text_names", "logit_scale") if getattr(config.encoder, name) is not None]
+        problems += [f"encoder.{name}: has no effect without encoder.text_path" for name in idle]
     return problems
 
 
 def _redraw_rules(config: Config) -> list[str]:
     """A run to draw, and nothing that would have to be computed."""
+    problems = [] if config.run is not None else ["run: analysis=redraw needs run=<folder of a finished run>"]
+    taken = ("analysis", "run", "plots", "report", "paths", "dry_run")
+    idle = [key for key in _named() if key.split(".")[0] not in taken]
+    return problems + [f"{key}: has no effect with analysis=redraw, which computes nothing" for key in idle]
+
+
+def _named() -> list[str]:
+    """The keys that the call names."""
     from hydra.core.hydra_config import HydraConfig
 
-    problems = [] if config.run is not None else ["run: analysis=redraw needs run=<folder of a finished run>"]
-    if HydraConfig.initialized():
-        keys = [word.lstrip("+~").split("=")[0] for word in HydraConfig.get().overrides.task]
-        taken = ("analysis", "run", "plots", "report", "paths", "dry_run")
-        idle = [key for key in keys if key.split(".")[0] not in taken]
-        problems += [f"{key}: has no effect with analysis=redraw, which computes nothing" for key in idle]
-    return problems
+    words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return [word.lstrip("+~").split("=")[0] for word in words]
+
+
+def _look_of_the_run(config: Config) -> None:
+    """Pictures that are drawn again look as they did, but for what the call names."""
+    from pipeline.run_dir import load_run
+
+    try:
+        record = load_run(str(config.run)).record
+    except CallError:  # there is no such run: redraw says so
+        return
+    first, last = (record.get("config") or {}).get("plots"), (record.get("redrawn") or {}).get("plots")
+    before = schema.restored({"plots": {**(first or {}), **(last or {})}}).plots
+    named = _named()
+    for f in dataclasses.fields(config.plots):
+        if f"plots.{f.name}" not in named and (value := getattr(before, f.name)) is not None:
+            setattr(config.plots, f.name, value)
 
 
 def _folder_rules(dataset: schema.FoldersDataset) -> list[str]:
@@ -188,13 +218,16 @@ def _resolve_paths(config: Config) -> None:
         setattr(config.paths, f.name, str(at_home(getattr(config.paths, f.name))))
     if config.run is not None:
         config.run = _from_here(config.run)
-    for f in dataclasses.fields(config.dataset):
-        value = getattr(config.dataset, f.name)
-        if f.metadata.get("path") and value is not None:
-            setattr(config.dataset, f.name, _from_here(value))
+    for section in (config.dataset, config.encoder):
+        for f in dataclasses.fields(section):
+            value = getattr(section, f.name)
+            if f.metadata.get("path") and value is not None:
+                setattr(section, f.name, _from_here(value))
     if isinstance(config.dataset, schema.FoldersDataset):
         pairs = config.dataset.pairs
         config.dataset.pairs = [_from_here(p) if i % 2 else p for i, p in enumerate(pairs)]
+    if isinstance(config.encoder, schema.PrecomputedEncoder) and (names := config.encoder.text_names):
+        config.encoder.text_names = _from_here(names) if names.lower().endswith(".txt") else names
 
 
 def _from_here(path: str) -> str:

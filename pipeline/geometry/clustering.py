@@ -257,7 +257,7 @@ def _found(
     """The result of any clusterer, from its labels (n,), negative for noise. k: how many clusters were asked for."""
     clusters, count = _by_size(labels)
     if k is not None and count < k:
-        _LOG.warning("%s: %d clusters instead of %d: %s", method, count, k, why)
+        _LOG.warning("%s: %d cluster%s instead of %d: %s", method, count, "s" * (count != 1), k, why)
     centroids, inertia = _centroids(vectors, clusters, count)
     return Clustering(clusters, centroids, inertia)
 

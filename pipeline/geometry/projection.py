@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from pipeline.geometry.compiled_umap import import_umap
 from pipeline.geometry.neighbours import Neighbours, Progress, nearest_neighbours
-from pipeline.geometry.sampling import fitted_rows, placed_among, say_sampled
+from pipeline.geometry.sampling import KnownNeighbours, merged, say_sampled, split
 from pipeline.metrics.blocks import (
     Array,
     Floats,
@@ -51,7 +52,8 @@ def umap_projection(
 
     `n_neighbors` counts the row itself; above n - 1 it is lowered, with a logged warning. `neighbours`: of the
     fitted rows, as `nearest_neighbours` gives them, at least n_neighbors or all; None: found here. Above `max_fit`
-    rows so many are fitted and the others placed among them (`sampling`), with a logged warning. `progress(done,
+    rows so many are fitted and the others placed among them by umap-learn's transform, on exact neighbours too, with a
+    logged warning. `progress(done,
     total)` is called now and then with epochs. ValueError for n < n_components + 2, n_components < 1,
     n_neighbors < 2, min_dist outside [0, 1], and for values that are not finite. Where umap-learn cannot
     start from the spectrum of the graph (tiny or oddly broken graphs), it starts from the principal
@@ -59,40 +61,52 @@ def umap_projection(
     """
     n = len(vectors)
     _check_umap(n, n_components, n_neighbors, min_dist)
-    if n > max_fit:
-        say_sampled("UMAP", max_fit, n)
-        fitted = fitted_rows(n, max_fit)
-        found = umap_projection(
-            vectors[fitted], n_components, n_neighbors, min_dist, seed, progress, neighbours, max_fit
-        )
-        return placed_among(vectors, fitted, found)
+    if n <= max_fit:
+        return _fitted(vectors, n_components, n_neighbors, min_dist, seed, progress, neighbours)[1]
+    say_sampled("UMAP", max_fit, n)
+    fitted, others = split(n, max_fit)
+    sample = vectors[fitted]
+    model, found = _fitted(sample, n_components, n_neighbors, min_dist, seed, progress, neighbours)
+    model._knn_search_index = KnownNeighbours(vectors, others, fitted, model.n_neighbors)
+    with _quiet(), threadpool_limits(limits=1, user_api="blas"):
+        placed = model.transform(np.zeros((len(others), 1), dtype=np.float32))
+    return merged(fitted, found, others, placed)
+
+
+def _fitted(
+    vectors: Array, n_components: int, n_neighbors: int, min_dist: float, seed: int | None,
+    progress: Progress | None, neighbours: Neighbours | None,
+) -> tuple[Any, Float32s]:  # fmt: skip
+    """The fitted model and its coordinates of the rows."""
+    n = len(vectors)
     if n_neighbors > n - 1:
         _LOG.warning("UMAP: n_neighbors lowered from %d to %d, as there are %d rows", n_neighbors, n - 1, n)
         n_neighbors = n - 1
     indices, distances = neighbours or nearest_neighbours(vectors, n_neighbors)
     indices, distances = np.array(indices[:, :n_neighbors]), np.array(distances[:, :n_neighbors])
-    umap = _import_umap()
+    umap = import_umap()
     sketch = _sketch(vectors)
 
-    def fit(init: str | Float32s) -> Float32s:
+    def fit(init: str | Float32s) -> tuple[Any, Float32s]:
         model = umap.UMAP(
             n_components=n_components,
             n_neighbors=n_neighbors,
             min_dist=min_dist,
             init=init,
             random_state=seed,
+            transform_seed=seed,
             n_jobs=-1 if seed is None else 1,
             precomputed_knn=(indices.copy(), distances.copy(), None),
             force_approximation_algorithm=True,
             tqdm_kwds=_tqdm_settings(progress),
         )
         with _quiet(), threadpool_limits(limits=1, user_api="blas"):
-            return np.asarray(model.fit_transform(sketch), dtype=np.float32)
+            return model, np.asarray(model.fit_transform(sketch), dtype=np.float32)
 
     try:
-        result = fit("spectral")
+        model, result = fit("spectral")
         if np.isfinite(result).all():
-            return result
+            return model, result
         reason = "coordinates that are not finite"
     except (ValueError, TypeError, np.linalg.LinAlgError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -169,58 +183,6 @@ def _check_umap(n: int, n_components: int, n_neighbors: int, min_dist: float) ->
         raise ValueError(f"min_dist must lie between 0 and 1, got {min_dist}")
     if n < n_components + 2:
         raise ValueError(f"UMAP to {n_components} dimensions needs at least {n_components + 2} images, got {n}")
-
-
-def _import_umap() -> Any:
-    """umap-learn, with its compiled functions kept on disk, so that the next process starts warm."""
-    try:
-        umap, umap_, layouts = _umap_modules()
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        # umap-learn itself wants a folder for compiled functions, and no usual one can be written to.
-        _compile_into_temporary_folder()
-        umap, umap_, layouts = _umap_modules()
-    slow = (
-        umap_.smooth_knn_dist,
-        umap_.compute_membership_strengths,
-        layouts._nb_optimize_layout_euclidean_single_epoch,
-        layouts._nb_optimize_layout_euclidean_single_epoch_parallel,
-    )
-    for function in slow:
-        _keep_on_disk(function)
-    return umap
-
-
-def _umap_modules() -> tuple[Any, Any, Any]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=ImportWarning)  # its optional parts
-        import umap
-        from umap import layouts, umap_
-    return umap, umap_, layouts
-
-
-def _compile_into_temporary_folder() -> None:
-    import atexit
-    import shutil
-    import tempfile
-
-    import numba
-
-    folder = tempfile.mkdtemp(prefix="clipscope-numba-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    numba.config.CACHE_DIR = folder
-    _LOG.warning("UMAP: no folder for compiled functions can be written (set NUMBA_CACHE_DIR): a slow start each time")
-
-
-def _keep_on_disk(function: Any) -> None:
-    from numba.core.caching import NullCache
-
-    if isinstance(getattr(function, "_cache", None), NullCache):
-        try:
-            function.enable_caching()
-        except (RuntimeError, OSError):  # no folder to write to: compile in every process, as umap-learn does
-            _LOG.debug("numba cannot keep %s on disk", function)
 
 
 @contextmanager

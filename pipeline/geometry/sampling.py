@@ -7,11 +7,10 @@ import logging
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry.neighbours import Neighbours, Progress, nearest_among
-from pipeline.metrics.blocks import Array, Floats, Integers, row_blocks
+from pipeline.geometry.neighbours import Neighbours, nearest_among
+from pipeline.metrics.blocks import Array, Integers, row_blocks
 
 _LOG = logging.getLogger(__name__)
-_NEAREST = 15
 
 
 def fitted_rows(n: int, max_fit: int) -> Integers:
@@ -34,36 +33,36 @@ def say_sampled(method: str, max_fit: int, n: int) -> None:
     _LOG.warning("%s: fitted to a sample of %s, the others placed among them", method, sizes)
 
 
-def placed_among(
-    vectors: Array, fitted: Integers, coordinates: Array, progress: Progress | None = None
-) -> npt.NDArray[np.float32]:
-    """Coordinates (n, d') of all rows of (n, d) vectors, from those (m, d') of the fitted ones.
+class KnownNeighbours:
+    """Exact neighbours of the rows that are placed, in the shape in which umap-learn and openTSNE ask an index.
 
-    A row that was not fitted goes to the mean of its 15 nearest fitted rows (fewer where there are fewer), weighted by
-    1 / distance (Shepard 1968); where some are at distance 0, to the mean of those. Exact neighbours, a block of rows
-    at a time.
-
-    >>> placed_among(np.array([[0.0], [1.0], [4.0]]), np.array([0, 2]), np.array([[0.0], [8.0]])).tolist()
-    [[0.0], [2.0], [8.0]]
+    `rows` of `vectors` among the `fitted` ones, at most the nearest k: found a block of rows at a time.
     """
-    n = len(vectors)
-    result = np.empty((n, coordinates.shape[1]), dtype=np.float32)
-    result[fitted] = coordinates
-    others = np.setdiff1d(np.arange(n), fitted)
-    sample = vectors[fitted]
-    for rows in row_blocks(len(others), bytes_per_row=8 * vectors.shape[1]):
-        near = nearest_among(vectors[others[rows]], sample, min(_NEAREST, len(fitted)))
-        result[others[rows]] = _weighted_means(near, coordinates)
-        if progress:
-            progress(rows.stop, len(others))
+
+    _angular_trees = False  # umap-learn asks
+
+    def __init__(self, vectors: Array, rows: Integers, fitted: Integers, k: int) -> None:
+        sample = vectors[fitted]
+        self.n_samples = len(fitted)  # openTSNE asks
+        self.indices = np.empty((len(rows), min(k, len(fitted))), dtype=np.int32)
+        self.distances = np.empty(self.indices.shape, dtype=np.float32)
+        for part in row_blocks(len(rows), bytes_per_row=8 * vectors.shape[1]):
+            near = nearest_among(vectors[rows[part]], sample, self.indices.shape[1])
+            self.indices[part], self.distances[part] = near
+
+    def query(self, data: Array, k: int, epsilon: float = 0.0) -> Neighbours:
+        """The k nearest of all rows; what is asked for has been found, so `data` is not looked at."""
+        return self.indices[:, :k].copy(), self.distances[:, :k].copy()
+
+
+def split(n: int, max_fit: int) -> tuple[Integers, Integers]:
+    """Rows that are fitted and rows that are placed among them, both rising."""
+    fitted = fitted_rows(n, max_fit)
+    return fitted, np.setdiff1d(np.arange(n), fitted)
+
+
+def merged(fitted: Integers, found: Array, others: Integers, placed: Array) -> npt.NDArray[np.float32]:
+    """Coordinates of all rows, in their order."""
+    result = np.empty((len(fitted) + len(others), found.shape[1]), dtype=np.float32)
+    result[fitted], result[others] = found, placed
     return result
-
-
-def _weighted_means(near: Neighbours, coordinates: Array) -> Floats:
-    indices, distances = near
-    touching = distances == 0
-    weights = np.divide(1.0, distances, out=np.ones(distances.shape), where=~touching)
-    weights[touching.any(axis=1)] = 0.0
-    weights[touching] = 1.0
-    means: Floats = np.einsum("ij,ijk->ik", weights, coordinates[indices], dtype=np.float64)
-    return means / weights.sum(axis=1, keepdims=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pipeline.geometry.neighbours import Neighbours, Progress, nearest_neighbours
 from pipeline.geometry.projection import Float32s, pca_projection
-from pipeline.geometry.sampling import fitted_rows, placed_among, say_sampled
+from pipeline.geometry.sampling import KnownNeighbours, merged, say_sampled, split
 from pipeline.metrics.blocks import Array
 
 _LOG = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ SMALLEST = 4
 _MANY = 5000
 _EXAGGERATED = 250
 _START = 1e-4
+PLACED = 5  # perplexity of rows that are placed: openTSNE's own default
 
 
 def neighbours_for(perplexity: float) -> int:
@@ -51,17 +53,31 @@ def tsne_projection(
 
     A perplexity above (n - 1) / 3 is lowered to that, with a logged warning. `neighbours`: of the fitted rows, as
     `nearest_neighbours` gives them, at least `neighbours_for(perplexity)` or all; None: found here. Above `max_fit`
-    rows so many are fitted and the others placed among them (`sampling`), with a logged warning. `progress(done,
+    rows so many are fitted and the others placed among them by openTSNE's transform with its perplexity of 5, on exact
+    neighbours too, with a logged warning. `progress(done,
     total)` is called now and then with iterations. ValueError for n < 4, perplexity < 1, n_iter < 1, and for values
     that are not finite.
     """
     n = len(vectors)
     _check(n, perplexity, n_iter)
-    if n > max_fit:
-        say_sampled("t-SNE", max_fit, n)
-        fitted = fitted_rows(n, max_fit)
-        found = tsne_projection(vectors[fitted], perplexity, n_iter, seed, progress, neighbours, max_fit)
-        return placed_among(vectors, fitted, found)
+    if n <= max_fit:
+        return np.asarray(_fitted(vectors, perplexity, n_iter, seed, progress, neighbours), dtype=np.float32)
+    say_sampled("t-SNE", max_fit, n)
+    fitted, others = split(n, max_fit)
+    found = _fitted(vectors[fitted], perplexity, n_iter, seed, progress, neighbours)
+    found.affinities.knn_index = KnownNeighbours(vectors, others, fitted, 3 * PLACED)
+    coordinates = np.array(found)  # `transform` moves them to another middle
+    with threadpool_limits(limits=1, user_api="blas"):
+        placed = found.transform(np.zeros((len(others), 1)), perplexity=min(PLACED, (len(fitted) - 1) / 3))
+    return merged(fitted, coordinates, others, placed + (coordinates[0] - np.asarray(found)[0]))
+
+
+def _fitted(
+    vectors: Array, perplexity: float, n_iter: int, seed: int | None, progress: Progress | None,
+    neighbours: Neighbours | None,
+) -> Any:  # fmt: skip
+    """openTSNE's embedding, an array with what is needed to place further rows."""
+    n = len(vectors)
     if perplexity > (n - 1) / 3:
         _LOG.warning("t-SNE: perplexity lowered from %g to %.4g, as there are %d rows", perplexity, (n - 1) / 3, n)
         perplexity = (n - 1) / 3
@@ -95,7 +111,7 @@ def _start(vectors: Array, seed: int | None) -> Array:
 def _optimised(
     indices: Array, distances: Array, start: Array, perplexity: float, n_iter: int, jobs: int,
     progress: Progress | None,
-) -> Float32s:  # fmt: skip
+) -> Any:  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # while it is imported
         import openTSNE
@@ -120,7 +136,4 @@ def _optimised(
             callbacks=tell,
             callbacks_every_iters=10,
         )
-        return np.asarray(
-            model.fit(affinities=PerplexityBasedNN(perplexity=perplexity, n_jobs=jobs, knn_index=known)),
-            dtype=np.float32,
-        )
+        return model.fit(affinities=PerplexityBasedNN(perplexity=perplexity, n_jobs=jobs, knn_index=known))

@@ -29,6 +29,9 @@ from pipeline.metrics.blocks import (
     tile_blocks,
 )
 
+ROUNDING = 1e-12
+"""Mean cosine distances below are rounding: vectors of one direction are at distance 0 from each other."""
+
 TABLE_BYTES = 4 * BLOCK_BYTES
 """How large a table of sums over all clusters may be: 100,000 images and 2 to 20 clusters need 160 MB."""
 
@@ -138,8 +141,8 @@ def davies_bouldin(vectors: Array, clusters: Array) -> float:
 
     A width is the mean distance of the members to their centre (Davies & Bouldin 1979). `vectors` (n, d) of
     any real type, `clusters` (n,) integers; float64 sums a block at a time. NaN where `defined` gives a
-    reason; two clusters with one centre are left out, and 0 where all widths or all distances are 0
-    (scikit-learn's conventions).
+    reason; two clusters with one centre are left out, and 0 where all widths or all distances are 0, to 1e-8 of the
+    coordinates (scikit-learn's conventions, but for coordinates below 1, whose scale it does not heed).
 
     >>> davies_bouldin(np.array([[0.0], [2.0], [10.0], [12.0]]), np.array([0, 0, 1, 1]))     # (1 + 1) / 10
     0.2
@@ -250,7 +253,8 @@ def _davies_bouldin(groups: _Groups, moments: _Moments) -> float:
 
     widths = moments.length_sums / groups.sizes
     distances = squareform(pdist(moments.centers))
-    if np.allclose(widths, 0) or np.allclose(distances, 0):
+    nothing = 1e-8 * min(1.0, float(np.abs(moments.centers).max()))
+    if np.allclose(widths, 0, atol=nothing) or np.allclose(distances, 0, atol=nothing):
         return 0.0
     distances[distances == 0] = np.inf
     return float(((widths[:, None] + widths) / distances).max(axis=1).mean())
@@ -345,7 +349,7 @@ def _cosine_sums(vectors: Array, indicators: _Indicators) -> Floats:
         part = indicators.sizes - block @ directions.T
         row, clustering = np.nonzero(codes >= 0)
         part[row, codes[row, clustering]] -= (1.0 - squares(block))[row]  # a row is at distance 0 from itself
-        sums[rows] = np.maximum(part, 0.0)
+        sums[rows] = np.where(part > ROUNDING * indicators.sizes, part, 0.0)
 
     for _ in map_blocks(measure, blocks):
         pass

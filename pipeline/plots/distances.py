@@ -89,8 +89,9 @@ def class_similarity(
         nothing_to_draw(figure.subplots(), "no classes")
         return figure
     side = float(min(np.clip(0.42 * count, 2.2, 4.9), page_width() - 1.3))
-    figure = Figure(figsize=(min(page_width(), side + 2.4), side + 1.3))
+    figure = Figure(figsize=(min(page_width(), side + 2.4), side + (1.6 if narrow() else 1.3)))
     axes = figure.subplots()
+    axes.set_anchor("NW")
     low, high = _limits(matrix)
     axes.patch.set(facecolor="white", edgecolor=MUTED, hatch="/////")
     image = axes.imshow(np.ma.masked_invalid(matrix), cmap="viridis", vmin=low, vmax=high)
@@ -102,7 +103,8 @@ def class_similarity(
         write_cells(axes, image, matrix, texts, 7 if count <= 10 else 6)
     if 1 < count <= 60:
         _frame_diagonal(axes, count)
-    title(axes, "Mean similarity within (diagonal) and between classes", subtitle)
+    names = max(text_width(label.get_text(), 7) for label in axes.get_yticklabels())
+    title(axes, "Mean similarity within (diagonal) and between classes", subtitle, names + 20)
     if np.isfinite(matrix).any():
         bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.03)
         bar.outline.set_visible(False)

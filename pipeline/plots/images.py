@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.plots.style import FAINT, INK, MUTED, narrow, page_width, sentence, shorten, styled, wrap
+from pipeline.plots.style import FAINT, INK, MUTED, narrow, page_width, sentence, styled, wrap
 
 _SIZE = 6.5  # font size of titles, points
 _LINE = _SIZE * 1.25 / 72  # height of a title's line, inches
@@ -154,7 +154,8 @@ def cluster_grid(
     Raises:
         ValueError: the numbers of images and titles differ.
     """
-    space, top = 0.3, 0.56
+    lines = wrap(sentence(heading), (page_width() - 2 * _MARGIN) * 72 / 1.15, 10, 2)
+    space, top = 0.3, 0.39 + 0.17 * len(lines)
     beside = 1 if narrow() else 2
     side = ((page_width() - 2 * _MARGIN - (beside - 1) * space) / beside - 2 * _GAP) / 3
     blocks = []
@@ -164,8 +165,7 @@ def cluster_grid(
     heights = [max(sum(row[2] for row in block), 0.3) for block in blocks]
     height = top + _MARGIN + (max(heights) if beside == 2 else sum(heights) + space)
     figure, axes = _canvas(height)
-    heading = shorten(sentence(heading), (page_width() - 2 * _MARGIN) * 72 / 1.15, 10)
-    axes.text(_MARGIN, 0.06, heading, ha="left", va="top", fontsize=10, fontweight="bold")
+    axes.text(_MARGIN, 0.06, "\n".join(lines), ha="left", va="top", fontsize=10, fontweight="bold")
     right, below = (3 * side + 2 * _GAP + space, 0.0) if beside == 2 else (0.0, heights[0] + space)
     places = ((_MARGIN, top), (_MARGIN + right, top + below))
     for block, (left, upper), name in zip(blocks, places, ("nearest to the centre", "random members"), strict=True):

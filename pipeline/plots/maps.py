@@ -28,6 +28,8 @@ from pipeline.plots.style import (
 )
 
 _NAMED = 20  # groups that get a label of their own on the map
+_COVERED = 0.25  # share of the map that names may cover
+_LEGEND_NAME = 175  # points that a name may take in the legend
 _NAME_SIZE = 7.5
 
 
@@ -130,21 +132,50 @@ def _spread_out(centres: np.ndarray, sizes: np.ndarray, area: np.ndarray) -> np.
     return places
 
 
+def _middle(points: np.ndarray) -> np.ndarray:
+    """The point nearest to the median: (2,)."""
+    found: np.ndarray = points[np.square(points - np.median(points, axis=0)).sum(axis=1).argmin()]
+    return found
+
+
+def _short(name: str) -> str:
+    return shorten(name, 110, _NAME_SIZE) or "?"
+
+
+def _box(name: str) -> tuple[float, float]:
+    """Width and height of a name, in points."""
+    return text_width(name, _NAME_SIZE) * 1.1 + 3, _NAME_SIZE * 1.25
+
+
+def _to_be_named(groups: _Groups, area: float) -> np.ndarray:
+    """The largest groups whose names leave the points to be seen. area: of the map, in square points.
+
+    Where a legend tells all groups, it is all or none.
+    """
+    largest = _largest(groups, _NAMED)
+    covered = np.cumsum([np.prod(_box(_short(groups.names[group]))) for group in largest])
+    fitting = int(np.searchsorted(covered, _COVERED * area, side="right"))
+    if fitting < len(largest) == len(groups.names):
+        return largest[:0]
+    return largest[:fitting]
+
+
 def _name_groups(
     axes: Axes, points: np.ndarray, groups: _Groups, named: np.ndarray, width: float, height: float
 ) -> None:
-    """Write each group's name at the median of its points, moved a little where names would overlap."""
+    """Write each group's name at the point nearest to the median of its points, moved a little where names would
+    overlap: the median itself can lie where the group has no point at all."""
     if not len(named):
         return
-    names = [shorten(groups.names[group], 110, _NAME_SIZE) or "?" for group in named]
-    medians = np.array([np.median(points[groups.codes == group], axis=0) for group in named])
+    names = [_short(groups.names[group]) for group in named]
+    middles = np.array([_middle(points[groups.codes == group]) for group in named])
     low = np.array([axes.get_xlim()[0], axes.get_ylim()[0]])
     scale = np.array([width * 72, height * 72]) / (np.array([axes.get_xlim()[1], axes.get_ylim()[1]]) - low)
-    sizes = np.array([[text_width(name, _NAME_SIZE) * 1.1 + 3, _NAME_SIZE * 1.25] for name in names])
+    sizes = np.array([_box(name) for name in names])
     # On a group that is smaller than its name, the name would hide the points: it stands above them.
     extents = np.array([np.ptp(points[groups.codes == group], axis=0) for group in named]) * scale
     lift = np.where((extents < sizes).all(axis=1), _NAME_SIZE + 1, 0)
-    centres = (medians - low) * scale + np.column_stack([np.zeros(len(named)), lift])
+    centres = (middles - low) * scale + np.column_stack([np.zeros(len(named)), lift])
     area = np.array([width * 72, height * 72])
     places = _spread_out(centres, sizes, area) / scale + low
     for name, (x, y) in zip(names, places, strict=True):
@@ -165,16 +196,17 @@ def _panel(axes: Axes, points: np.ndarray, groups: _Groups, title: str, width: f
     for spine in axes.spines.values():
         spine.set(visible=True, color=FAINT)
     axes.set_title(title)
-    _name_groups(axes, points, groups, _largest(groups, _NAMED), width, width * ratio)
-    notes = _notes(groups)
+    named = _to_be_named(groups, (width * 72) ** 2 * ratio)
+    _name_groups(axes, points, groups, named, width, width * ratio)
+    notes = _notes(groups, len(named))
     if notes:
         axes.set_xlabel("\n".join(notes), fontsize=7, color=MUTED, loc="left")
 
 
-def _notes(groups: _Groups) -> list[str]:
+def _notes(groups: _Groups, named: int) -> list[str]:
     notes = []
     if len(groups.names) > _NAMED:
-        notes.append(f"the {_NAMED} largest of {len(groups.names)} groups are named; colours repeat")
+        notes.append(f"the {named} largest of {len(groups.names)} groups are named; colours repeat")
     outside = int((groups.codes < 0).sum())
     if outside:
         notes.append(f"grey: {outside:,} {groups.outside}")
@@ -185,14 +217,14 @@ def _label_legend(figure: Figure, groups: _Groups) -> None:
     """Which colour is which label: where labels mix, a name in the middle of its points does not tell."""
     if len(groups.names) > _NAMED:
         return
-    names = [shorten(name, 90, 7) or "?" for name in groups.names]
+    names = [shorten(name, _LEGEND_NAME, 7) or "?" for name in groups.names]
     handles = []
     for rank, name in enumerate(names):
         color, marker = group_style(rank)
         handles.append(Line2D([], [], color=color, marker=marker, linestyle="none", markersize=5, label=name))
     widest = max(text_width(name, 7) for name in names) + 22
     columns = int(np.clip(page_width() * 72 // widest, 1, len(names)))
-    figure.set_figheight(figure.get_figheight() + 0.17 * -(-len(names) // columns))
+    figure.set_figheight(figure.get_figheight() + 0.05 + 0.145 * -(-len(names) // columns))
     figure.legend(
         handles=handles, loc="outside lower left", ncols=columns, fontsize=7, handletextpad=0.1, columnspacing=1.0
     )
@@ -204,8 +236,8 @@ def cluster_and_label_map(
 ) -> Figure:
     """Two maps side by side, one coloured by cluster and one by label.
 
-    Groups carry their names at the median of their points. Colours repeat after ten groups, with
-    another marker; beyond twenty groups only the largest twenty are named, and the picture says so.
+    Groups carry their names in the middle of their points, unless names would cover the map; labels stand in a legend,
+    too. Colours repeat with another marker; beyond twenty groups only the largest are named, and the picture says so.
 
     Args:
         points: (n, 2) float, the map.

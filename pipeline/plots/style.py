@@ -241,11 +241,11 @@ def sentence(text: object) -> str:
     return line[:1].upper() + line[1:]
 
 
-def title(axes: Axes, heading: str, subtitle: str) -> None:
-    """Head a picture: what it shows, and under it, quieter, in which space."""
-    room = axes.get_figure().get_figwidth() * 72 - 45  # type: ignore[union-attr]
+def title(axes: Axes, heading: str, subtitle: str, beside: float = 45) -> None:
+    """Head a picture: what it shows, and under it, quieter, in which space. beside: points that stand left of it."""
+    room = axes.get_figure().get_figwidth() * 72 - beside  # type: ignore[union-attr]
     lines = wrap(subtitle, room, 7.5, 3)
-    axes.set_title(printable(heading), pad=7 + 10 * len(lines))
+    axes.set_title("\n".join(wrap(heading, room, 9 * 1.12, 3)), pad=7 + 10 * len(lines))
     axes.annotate(
         "\n".join(lines), (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points",
         ha="left", va="bottom", color=MUTED, fontsize=7.5, in_layout=False,

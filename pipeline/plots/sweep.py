@@ -11,10 +11,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from pipeline.plots.style import COLORS, FAINT, MARKERS, MUTED, WIDTH, nothing_to_draw, shorten, styled, wrap
+from pipeline.plots.style import (
+    FAINT,
+    MARKERS,
+    MUTED,
+    narrow,
+    nothing_to_draw,
+    page_width,
+    palette,
+    printable,
+    shorten,
+    styled,
+    text_width,
+    wrap,
+)
 
 _HINTS = {"higher": "higher is better", "lower": "lower is better"}
 _DASHES = ("-", "--", ":", "-.")
+_NAMES = 240  # points that a model's name may take in the legend
 
 
 def _number(value: object) -> float | None:
@@ -31,7 +45,7 @@ def _points(rows: Sequence[Mapping[str, Any]], model: str, key: str) -> list[tup
 
 
 def _look(number: int) -> dict[str, Any]:
-    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+    return {"color": palette()[number % len(palette())], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def _draw_against_k(axes: Axes, points: list[tuple[float, float]], number: int, label: str) -> bool:
@@ -40,15 +54,16 @@ def _draw_against_k(axes: Axes, points: list[tuple[float, float]], number: int, 
     ks = sorted({k for k, _ in points})
     if len(ks) > 1:  # several jobs with one k (seeds, say): the line goes through their mean
         means = [float(np.mean([score for place, score in points if place == k])) for k in ks]
-        dashes = _DASHES[number // len(COLORS) % len(_DASHES)]
+        dashes = _DASHES[number // len(palette()) % len(_DASHES)]
         axes.plot(ks, means, color=_look(number)["color"], linestyle=dashes, linewidth=1.4)
     axes.plot(*zip(*points, strict=True), linestyle="none", label=label, **_look(number))
     return True
 
 
 def _panel_against_k(axes: Axes, rows: Sequence[Mapping[str, Any]], models: Sequence[str], key: str) -> bool:
+    room = page_width() * 72 - 40
     drawn = [
-        _draw_against_k(axes, _points(rows, model, key), number, shorten(model, 150, 7.5))
+        _draw_against_k(axes, _points(rows, model, key), number, shorten(model, min(_NAMES, room), 7.5))
         for number, model in enumerate(models)
     ]
     axes.set_xlabel("number of clusters, k")
@@ -62,22 +77,31 @@ def _panel_against_k(axes: Axes, rows: Sequence[Mapping[str, Any]], models: Sequ
 
 def _panel_by_model(axes: Axes, rows: Sequence[Mapping[str, Any]], models: Sequence[str], key: str) -> bool:
     """Where k does not vary: a line of points for each model, best read from its name."""
+    room = _name_room(models)
     drawn = False
     for number, model in enumerate(models):
         points = _points(rows, model, key)
         if points:
             axes.plot([score for _, score in points], [number] * len(points), linestyle="none", **_look(number))
             drawn = True
-    axes.set_yticks(range(len(models)), [shorten(model, 95, 7) for model in models], fontsize=7)
+    axes.set_yticks(
+        range(len(models)), ["\n".join(wrap(model, room, 7, 3 if narrow() else 2)) for model in models], fontsize=7
+    )
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     return drawn
 
 
-def _dress(axes: Axes, title: str, better: str | None, varies: bool, drawn: bool) -> None:
-    width = (WIDTH / 2 - 0.7) * 72
-    axes.set_title("\n".join(wrap(title, width, 9 * 1.12, 2)))
+def _name_room(models: Sequence[str]) -> float:
+    """Points beside a panel for the models' names, which take up to three lines."""
+    widest = max(text_width(printable(model), 7) for model in models)
+    return min(widest + 1, 0.4 * page_width() * 72)
+
+
+def _dress(axes: Axes, title: str, better: str | None, varies: bool, drawn: bool, room: float) -> None:
+    """room: points that the panel's title may take."""
+    axes.set_title("\n".join(wrap(title, room, 9 * 1.12, 3)))
     if not drawn:
         nothing_to_draw(axes, "no job has this score")
         return
@@ -104,27 +128,37 @@ def metric_against_k(rows: Sequence[Mapping[str, Any]], metrics: Sequence[tuple[
     models = list(dict.fromkeys(str(row.get("model")) for row in rows))
     ks = {_number(row.get("k")) for row in rows} - {None}
     if not models or not metrics or not ks:
-        figure = Figure(figsize=(WIDTH, 1.2))
+        figure = Figure(figsize=(page_width(), 1.2))
         nothing_to_draw(figure.subplots(), "no finished jobs to compare")
         return figure
     varies = len(ks) > 1
-    columns = min(2, len(metrics))
+    names = 0.0 if varies else _name_room(models)
+    columns = 1 if narrow() or names > 0.2 * page_width() * 72 else min(2, len(metrics))
     lines = -(-len(metrics) // columns)
-    row_height = 2.15 if varies else max(1.45, 0.9 + 0.2 * len(models))
-    figure = Figure(figsize=(WIDTH if columns == 2 else 4.6, lines * row_height + (0.4 if varies else 0.1)))
+    row_height = 2.15 if varies else max(1.45, 0.9 + (0.38 if narrow() else 0.27) * len(models))
+    width = page_width() if columns == 2 else min(4.6 + names / 72, page_width())
+    figure = Figure(figsize=(width, lines * row_height + 0.1))
     panels = np.ravel(figure.subplots(lines, columns, squeeze=False))
     draw = _panel_against_k if varies else _panel_by_model
     for axes, (key, label, better) in zip(panels, metrics, strict=False):
-        _dress(axes, label, better, varies, draw(axes, rows, models, key))
+        _dress(axes, label, better, varies, draw(axes, rows, models, key), width / columns * 72 - 45 - names)
     for axes in panels[len(metrics) :]:
         axes.set_axis_off()
     if varies:
-        handles: dict[str, Any] = {}
-        for axes in panels:
-            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-                handles.setdefault(label, handle)
-        figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=min(4, max(1, len(handles))))
+        _legend(figure, panels)
     else:
         only = next(k for k in ks if k is not None)
         figure.suptitle(f"All jobs with k = {only:g}", x=0.006, ha="left", color=MUTED)
     return figure
+
+
+def _legend(figure: Figure, panels: np.ndarray) -> None:
+    """The models, as many beside each other as the page is wide for; the picture grows by their lines."""
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    widest = max((text_width(label, 7.5) for label in handles), default=0) + 35
+    columns = int(np.clip(figure.get_figwidth() * 72 // widest, 1, max(1, len(handles))))
+    figure.set_figheight(figure.get_figheight() + 0.12 + 0.17 * -(-len(handles) // columns))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=columns)

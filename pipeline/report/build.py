@@ -438,8 +438,9 @@ def _skipped(run: RunFolder, privacy: Privacy) -> tuple[Table | None, Table | No
     if run.skipped is None or len(run.skipped) == 0:
         return counts, None
     files = privacy.table(run.skipped.head(MOST_SKIPPED + 1))
-    columns: list[tuple[str, str, Format]] = [(name, name, text) for name in ("path", "reason", "detail")]
-    table = _table(files, columns, MOST_SKIPPED, "" if "path" in privacy.hide else "skipped.csv", "files")
+    named = "path" if run.skipped["path"].astype(bool).any() else "id"  # vectors without images have no paths
+    columns: list[tuple[str, str, Format]] = [(name, name, text) for name in (named, "reason", "detail")]
+    table = _table(files, columns, MOST_SKIPPED, "" if {"path", "id"} & privacy.hide else "skipped.csv", "files")
     if len(run.skipped) > MOST_SKIPPED:
         note = f"The first {MOST_SKIPPED} of {number(len(run.skipped))} files."
         table = Table(table.heads, table.rows, table.numeric, note, table.link)
@@ -498,13 +499,39 @@ def _facts(record: Mapping[str, Any], privacy: Privacy) -> list[tuple[str, str]]
         ("code", f"commit {commit}{dirty}" if commit else ""),
         ("data fingerprint", str(look_up(record, "dataset.fingerprint", ""))),
         ("encoder fingerprint", str(encoder.get("fingerprint") or "")),
-        ("precision", str(encoder.get("precision") or "")),
+        ("weights", _weights(encoder)),
+        ("precision", _precision(encoder)),
+        ("text vectors", _text_vectors(encoder, privacy)),
         ("seeds", seeds),
         ("machine", privacy.text(", ".join(str(part) for part in parts if part))),
         ("Python", str(machine.get("python") or "")),
         ("versions", versions),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _weights(encoder: Mapping[str, Any]) -> str:
+    """Which files, by name and hash; what they were recognised as; the hub's commit."""
+    files = [f"{item['file']} (SHA-256 {item['sha256']})" for item in encoder.get("weights") or []]
+    parts = [", ".join(files), encoder.get("recognised"), encoder.get("revision") and f"commit {encoder['revision']}"]
+    return "; ".join(str(part) for part in parts if part)
+
+
+def _precision(encoder: Mapping[str, Any]) -> str:
+    text = str(encoder.get("precision") or "")
+    if encoder.get("device"):
+        text += f" on {encoder['device']}"
+    if encoder.get("compared"):
+        text += f"; smallest cosine to the exact vectors {encoder['fidelity']:.5f}"
+        text += f" (centred {encoder['fidelity_centered']:.5f})" if encoder.get("fidelity_centered") is not None else ""
+        text += f", of {encoder['compared']} images"
+    return text
+
+
+def _text_vectors(encoder: Mapping[str, Any], privacy: Privacy) -> str:
+    """The vectors of texts that were given beside those of images, '' where none were."""
+    texts = encoder.get("text_vectors") or {}
+    return f"{number(texts['count'])} of {privacy.text(texts['path'])}; {texts['fingerprint']}" if texts else ""
 
 
 def _redrawn(record: Mapping[str, Any]) -> str:

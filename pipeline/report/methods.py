@@ -88,7 +88,7 @@ def _sampled(record: Record) -> str:
     most, images = _setting(record, "projection.max_fit", None), look_up(record, "images.read")
     if most is None or images is None or images <= most:
         return ""
-    return f" It was fitted to a random sample of {number(most)} images; the others were placed among them."
+    return f" It was fitted to a random sample of {number(most)} images, and the others placed by its transform."
 
 
 def _k(record: Record, k: float | None) -> str:
@@ -122,11 +122,25 @@ def _listing_lines(record: Record) -> list[str]:
     return lines
 
 
+def _precision(encoder: Record) -> str:
+    """How it was computed, and how near that is to the exact way."""
+    text = f"precision: {encoder.get('precision')}"
+    if encoder.get("device"):
+        text += f" on {encoder['device']}"
+    if not encoder.get("compared"):
+        return text
+    worst = f"{float(encoder['fidelity']):.5f}"
+    images = counted(encoder["compared"], "image")
+    if encoder.get("fell_back"):
+        return f"{text}, because a faster way gave a cosine of {worst} to the exact vectors at worst, of {images}"
+    return f"{text}; smallest cosine to the exact vectors (fp32, exact reading) {worst}, of {images}"
+
+
 def _embedding_lines(record: Record) -> list[str]:
     encoder = record.get("encoder") or {}
     lines = [
         f"Each image became a vector of {number(encoder.get('dimension'))} numbers by "
-        f"“{encoder.get('name')}” ({encoder.get('model')}); precision: {encoder.get('precision')}.",
+        f"“{encoder.get('name')}” ({encoder.get('model')}); {_precision(encoder)}.",
         "Vectors were scaled to unit length."
         if encoder.get("normalized")
         else "Vectors were not scaled to unit length.",

@@ -13,7 +13,10 @@ import pandas as pd
 from pipeline.report.words import is_missing, look_up, plain
 
 HIDDEN = "(hidden)"
-_SECRET_KEYS = ("dataset.root", "dataset.pairs", "dataset.group", "paths.")
+_SECRET_KEYS = (
+    "dataset.root", "dataset.path", "dataset.pairs", "dataset.group",
+    "encoder.path", "encoder.text_path", "encoder.text_names", "paths.",
+)  # fmt: skip
 # Where a path begins: at the start, after a blank or after a character that opens or assigns.
 _OPENS = r"(?:(?<=[\s'\"=,(\[{<|])|^)"
 _PATHS = re.compile(
@@ -110,7 +113,9 @@ def _paths_of(record: Mapping[str, Any]) -> list[str]:
     pairs = [str(item) for item in settings.get("pairs") or []]
     paths = look_up(record, "config.paths", {})
     ours = [str(path) for path in paths.values() if _has_slash(str(path))]  # 'data' alone is only a word
-    return [str(settings.get("root") or ""), *pairs[1::2], *ours]
+    vectors = [str(look_up(record, f"config.encoder.{key}") or "") for key in ("path", "text_path", "text_names")]
+    given = [str(settings.get("root") or ""), str(settings.get("path") or ""), *filter(_has_slash, vectors)]
+    return [*given, *pairs[1::2], *ours]
 
 
 def privacy_of(run: Any) -> Privacy:
@@ -128,5 +133,6 @@ def privacy_of(run: Any) -> Privacy:
             *(name for name in names if len(name) > 4),
         ]
     if "id" in hide:  # a short id ('12') is found in every text and tells nobody anything
-        secrets += [str(value) for table in tables if "id" in table for value in table["id"] if len(str(value)) > 3]
+        named = [table for table in [*tables, run.skipped] if "id" in table]
+        secrets += [str(value) for table in named for value in table["id"] if len(str(value)) > 3]
     return Privacy(hide, secrets)

@@ -255,7 +255,7 @@ def _scores_in_words(scores: Mapping[str, Any]) -> list[str]:
 def refuse(facts: Facts, settings: Any) -> str | None:
     """Class distances need classes; all products must fit."""
     if not facts.classes:
-        return "the images have no labels (one flat folder): class distances need classes"
+        return "the images have no labels: class distances need classes"
     pairs = facts.images * (facts.images - 1) // 2
     size = 4 * pairs / 2**30
     if settings.class_distances.save_pairs and 4 * pairs > SAVED_UP_TO:

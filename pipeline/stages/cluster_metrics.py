@@ -29,13 +29,13 @@ def run(
 
     if why := defined(clusters):
         log.warning("silhouette, Calinski-Harabasz and Davies-Bouldin are not defined: %s", why)
-    embedding, samples = _scores(image_embeddings, clusters, cosine=True)
+    embedding, samples = _scores(image_embeddings, clusters, "embedding")
     if isinstance(settings.projection, NoProjection):  # the same vectors: the same numbers
         projected, in_projection = {**embedding}, samples["euclidean"]
         projected["silhouette"] = projected.pop("silhouette_euclidean")
         projected.pop("silhouette_cosine")
     else:
-        projected, of_projection = _scores(projection, clusters, cosine=False)
+        projected, of_projection = _scores(projection, clusters, "projection")
         projected["silhouette"] = silhouette(of_projection["euclidean"])
         projected.pop("silhouette_euclidean")
         in_projection = of_projection["euclidean"]
@@ -52,11 +52,16 @@ def run(
     }
 
 
-def _scores(vectors: np.ndarray, clusters: np.ndarray, cosine: bool) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Scores of the clusters in one space, and each image's silhouette there."""
+def _scores(vectors: np.ndarray, clusters: np.ndarray, space: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Scores of the clusters in one space, and each image's silhouette there; none where all vectors are the same."""
     from pipeline.metrics.clustering import calinski_harabasz, davies_bouldin, silhouette, silhouette_samples
+    from pipeline.metrics.k_selection import distinct_rows
 
-    samples = silhouette_samples(vectors, clusters, ("euclidean", "cosine") if cosine else ("euclidean",))
+    if distinct_rows(vectors, most=2) < 2:
+        if (clusters > 0).any():
+            log.warning("all vectors are the same in the %s: clusters have no scores there", space)
+        clusters = np.full_like(clusters, -1)
+    samples = silhouette_samples(vectors, clusters, ("euclidean", "cosine") if space == "embedding" else ("euclidean",))
     scores = {f"silhouette_{metric}": silhouette(samples[metric]) for metric in sorted(samples)}
     scores["calinski_harabasz"] = calinski_harabasz(vectors, clusters)
     scores["davies_bouldin"] = davies_bouldin(vectors, clusters)
@@ -127,7 +132,7 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
 STAGE = Stage(
     name="cluster_metrics",
-    version=2,
+    version=3,
     needs=("images", "image_embeddings", "projection", "clusters"),
     makes=("cluster_scores", "cluster_table", "label_table", "image_silhouettes"),
     settings=("projection",),

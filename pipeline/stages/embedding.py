@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from inference.embed import PASSING, EmbeddingFailed, embed
-from inference.encoders import EncoderHandle
+from inference.embed import PASSING, Embedded, EmbeddingFailed, embed
+from inference.encoders import EncoderError, EncoderHandle
 from pipeline.datasets.vectors import Precomputed
 from pipeline.errors import RunError
 from pipeline.stage import Stage, Workspace
@@ -20,7 +21,8 @@ def run(
     settings: Any, workspace: Workspace, files: pd.DataFrame, encoder: EncoderHandle | Precomputed
 ) -> dict[str, Any]:
     """`image_embeddings` (n, d): a row for each file that could be read, in their order. `reading` (a row a file):
-    read, width and height in pixels as shown (0: not known), reason and detail where it could not be read."""
+    read, width and height in pixels as shown (0: not known), reason and detail where it could not be read. `encoding`
+    (one row): how the vectors were computed in the end."""
     if isinstance(encoder, Precomputed):
         return _matched(workspace, files, encoder)
     readable = files.index[files["problem"] == ""].to_numpy()
@@ -31,8 +33,11 @@ def run(
             workspace.folder,
             workers=workspace.workers,
             timeout=workspace.timeout,
+            batch_size=workspace.batch_size,
             progress=workspace.progress,
         )
+    except EncoderError as error:
+        raise RunError(f"{error.key}: {error.message}") from error
     except EmbeddingFailed as error:
         log.error("embedding failed:\n%s", error)
         raise RunError(f"embedding: {str(error).strip().splitlines()[-1]}") from error
@@ -51,7 +56,39 @@ def run(
         log.warning(
             "%d images failed for reasons that may pass; nothing is kept, the next run tries them again", passing
         )
-    return {"image_embeddings": embedded.vectors, "reading": reading}
+    return {"image_embeddings": embedded.vectors, "reading": reading, "encoding": _encoding(embedded, encoder)}
+
+
+def _encoding(embedded: Embedded, asked: EncoderHandle) -> pd.DataFrame:
+    """precision and device; fidelity: the smallest cosine between the vectors of the first images by the asked way
+    and by the exact one, fidelity_centered: the same after centring, compared: how many images; fell_back: whether
+    that was too little and all was computed exactly."""
+    used, found = embedded.handle, embedded.fidelity
+    fell_back = used.runtime != asked.runtime
+    if fell_back and found:
+        log.warning(
+            "%s gives vectors whose cosine to the exact ones is %.4f at worst, below precision.min_fidelity = %g: "
+            "computed in fp32 instead",
+            asked.runtime.precision, found.cosine, asked.min_fidelity,
+        )  # fmt: skip
+    single = used.description.exact_only
+    row = {
+        "precision": f"exact ({embedded.vectors.dtype})" if single else used.runtime.precision,
+        "device": "cpu" if single else used.runtime.device,
+        "dimension": embedded.vectors.shape[1],
+        "dtype": str(embedded.vectors.dtype),
+        "fidelity": found.cosine if found else 1.0,
+        "fidelity_centered": found.centered if found else 1.0,
+        "compared": found.images if found else 0,
+        "fell_back": fell_back,
+    }
+    return pd.DataFrame([row])
+
+
+def metrics(made: Mapping[str, Any]) -> dict[str, float]:
+    """fidelity, of vectors that were computed here."""
+    encoding = made["encoding"].iloc[0]
+    return {"fidelity": float(encoding["fidelity"])} if encoding["device"] else {}
 
 
 def _matched(workspace: Workspace, files: pd.DataFrame, encoder: Precomputed) -> dict[str, Any]:
@@ -60,9 +97,11 @@ def _matched(workspace: Workspace, files: pd.DataFrame, encoder: Precomputed) ->
     made, unusable = encoder.take(found, workspace.folder / "image_embeddings.npy", workspace.progress)
     reading = _nothing_read(files)
     reading["read"] = True
-    for row, (reason, detail) in unusable.items():
-        reading.loc[row, ["read", "reason", "detail"]] = [False, reason, detail]
-    return {"image_embeddings": made, "reading": reading}
+    for some in unusable:
+        reading.loc[some.rows, ["read", "reason", "detail"]] = [False, some.reason, some.detail]
+    encoding = {"precision": encoder.precision, "device": "", "dimension": made.shape[1], "dtype": str(made.dtype)}
+    unknown = {"fidelity": 1.0, "fidelity_centered": 1.0, "compared": 0, "fell_back": False}
+    return {"image_embeddings": made, "reading": reading, "encoding": pd.DataFrame([encoding | unknown])}
 
 
 def _nothing_read(files: pd.DataFrame) -> pd.DataFrame:
@@ -72,8 +111,10 @@ def _nothing_read(files: pd.DataFrame) -> pd.DataFrame:
 STAGE = Stage(
     name="embedding",
     needs=("files", "encoder"),
-    makes=("image_embeddings", "reading"),
+    makes=("image_embeddings", "reading", "encoding"),
+    version=3,
     run=run,
+    metrics=metrics,
     settled=lambda made: not made["reading"]["reason"].isin(PASSING).any(),
-    packages=("Pillow", "opencv-python-headless"),
+    packages=("Pillow", "opencv-python-headless", "torch", "torchvision"),
 )

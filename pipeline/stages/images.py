@@ -19,13 +19,11 @@ SHEET = 48  # images on the sheet
 
 
 def run(settings: Any, workspace: Workspace, candidates: pd.DataFrame, reading: pd.DataFrame) -> dict[str, Any]:
-    """`images`: a row for each vector, in their order. `skipped`: path, reason, detail of the rest."""
+    """`images`: a row for each vector, in their order. `skipped`: id, path, reason, detail of the rest."""
     read = reading["read"].to_numpy(dtype=bool)
     known = candidates.assign(width=reading["width"], height=reading["height"])
     images = known.loc[read, COLUMNS].reset_index(drop=True)
-    skipped = pd.DataFrame({"path": candidates["path"], "reason": reading["reason"], "detail": reading["detail"]}).loc[
-        ~read
-    ]
+    skipped = candidates[["id", "path"]].assign(reason=reading["reason"], detail=reading["detail"]).loc[~read]
     metadata = pd.DataFrame({"image_path": images["path"], **images[["caption", "label", "id"]].to_dict("series")})
     return {"images": images, "skipped": skipped.reset_index(drop=True), "embedding_metadata": metadata}
 
@@ -70,6 +68,7 @@ STAGE = Stage(
     name="images",
     needs=("candidates", "reading"),
     makes=("images", "skipped", "embedding_metadata"),
+    version=2,
     run=run,
     metrics=metrics,
     check=check,

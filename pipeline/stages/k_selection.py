@@ -144,6 +144,7 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
 STAGE = Stage(
     name="k_selection",
+    version=2,
     needs=("image_embeddings", "projection"),
     makes=("k_scores", "k_suggestions", "k_clusters", "k_silhouettes"),
     settings=("k_selection",),

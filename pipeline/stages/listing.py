@@ -28,10 +28,12 @@ def run(settings: Any, workspace: Workspace, found: Found) -> dict[str, Any]:
 
 
 def fingerprints(made: Mapping[str, Any]) -> dict[str, str]:
-    """`files` without its paths: images keep their vectors when they are moved, or labelled anew in a table."""
-    content = made["files"][["id", "content_hash", "problem", "position"]]
-    rows = made["files"].attrs.get("rows")
-    return {"files": _digest(content, rows), "candidates": _digest(made["candidates"])}
+    """`files` without its paths: images keep their vectors when they are moved, or labelled anew in a table. Vectors
+    that exist already are found by the paths, too."""
+    files = made["files"]
+    columns = ["id", "content_hash", "problem", "position", *(["path"] if "rows" in files.attrs else [])]
+    content = _digest(files[columns], files.attrs.get("rows"))
+    return {"files": content, "candidates": _digest(made["candidates"])}
 
 
 def _digest(table: pd.DataFrame, rows: int | None = None) -> str:

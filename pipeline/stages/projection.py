@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ import pandas as pd
 from pipeline.errors import RunError
 from pipeline.schema import NoProjection, PcaProjection, TsneProjection, UmapProjection
 from pipeline.stage import Facts, Stage, Workspace
+
+log = logging.getLogger(__name__)
 
 QUALITY = ("trustworthiness", "continuity", "neighbours_kept")
 
@@ -25,10 +28,13 @@ def run(
     """`projection` (n, d') float32, or the embeddings themselves where there is none; `map` (n, 2) float32;
     `projection_quality` by name and value."""
     from pipeline.metrics.faithfulness import projection_quality
+    from pipeline.metrics.k_selection import distinct_rows
 
     chosen = settings.projection
     if too_few := _too_few(chosen, len(image_embeddings)):
         raise RunError(f"projection: {too_few}")
+    if distinct_rows(image_embeddings, most=2) < 2:
+        log.warning("all vectors are the same: a map of them, and clusters found in their projection, mean nothing")
     near = (neighbour_rows, neighbour_distances)
     projection = PROJECT[type(chosen)](chosen, image_embeddings, near, workspace)
     quality: dict[str, float] = {}
@@ -146,7 +152,7 @@ def _too_few(chosen: Any, images: int) -> str | None:
 
 STAGE = Stage(
     name="projection",
-    version=2,
+    version=3,
     needs=("image_embeddings", "neighbour_rows", "neighbour_distances"),
     makes=("projection", "projection_quality", "map"),
     settings=("projection", "seed"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from pipeline.run_dir import load_run
 from tests.cli.command import Clipscope
@@ -39,6 +40,16 @@ def test_a_grid_over_k_and_projections(cli: Clipscope, words: tuple[str, ...]) -
     assert {s["name"]: s["cache"] for s in later["stages"]}["embedding"] == "hit"
     assert later["sweep"] == {"job": 5, "overrides": later["sweep"]["overrides"]}
     assert "clustering.k=4" in later["sweep"]["overrides"]
+
+
+def test_the_comparison_looks_as_the_jobs_pictures_do(cli: Clipscope, words: tuple[str, ...]) -> None:
+    look = ("plots.width_mm=85", "plots.dpi=60", "plots.formats=[svg]", "plots.palette=okabe_ito")
+    cli(*words, "clustering.k=2,3", "projection=none", "stages=[cluster_metrics]", *look)
+    folder = cli.sweeps()[0]
+    with Image.open(folder / "comparison.png") as picture:
+        assert picture.width <= 85 / 25.4 * 60 + 1
+    drawn = (folder / "comparison.svg").read_text(encoding="utf-8")
+    assert "#0072b2" in drawn.lower()
 
 
 def test_failing_jobs_are_listed_and_do_not_stop_the_others(cli: Clipscope, words: tuple[str, ...]) -> None:

@@ -46,7 +46,7 @@ WRONG = [
     (["report.hide=[path,path]"], ["report.hide", "twice"]),
     (["analysis=class_distance"], ["did you mean class_distances?"]),
     (["seed=${nothing}"], ["nothing"]),
-    (["~encoder"], ["encoder: not one of the choices: none"]),
+    (["~encoder"], ["encoder: not one of the choices: checkpoint, "]),
     (["clustering=null"], ["a group takes the name of one of its choices", "clustering=<choice>"]),
 ]
 

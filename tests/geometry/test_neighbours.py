@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.geometry import integer_products
+from pipeline.geometry import integer_products, neighbours
 from pipeline.geometry.neighbours import nearest_among, nearest_neighbours
 from pipeline.metrics import blocks
 
@@ -29,6 +29,41 @@ def test_equal_to_all_pairs(kind: str, k: int) -> None:
     assert (indices.dtype, distances.dtype) == (np.int32, np.float32)
     np.testing.assert_array_equal(indices, expected_indices)
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-22, 1e19])
+@pytest.mark.parametrize("kind", ["spread", "nearly equal", "one far away", "far from the origin"])
+def test_long_vectors_are_equal_to_all_pairs_whatever_float32_can_tell(kind: str, scale: float) -> None:
+    """`nearly equal`: differences that float32 products cannot see, among more rows than are candidates."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(80, 200))
+    if kind == "nearly equal":
+        vectors[20:] = vectors[20] + 1e-6 * rng.normal(size=(60, 200))
+    elif kind == "one far away":
+        vectors[7] *= 1e5
+    elif kind == "far from the origin":
+        vectors += 1e6
+    expected_indices, expected_distances = _brute_force(vectors, 9)
+    indices, distances = nearest_neighbours(vectors * scale, 9)
+    np.testing.assert_array_equal(indices, expected_indices)
+    np.testing.assert_allclose(distances, expected_distances * scale, rtol=1e-6)
+
+
+def test_long_vectors_are_compared_in_float64_only_where_float32_leaves_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(80, 200)).astype(np.float32)
+    vectors[40:60] = vectors[40] + rng.normal(size=(20, 200)).astype(np.float32) * np.float32(1e-6)
+    again: list[int] = []
+    candidates = neighbours._Search._candidates
+
+    def counted(search: neighbours._Search, rows: np.ndarray) -> np.ndarray:
+        again.extend(rows)
+        return candidates(search, rows)
+
+    monkeypatch.setattr(neighbours._Search, "_candidates", counted)
+    nearest_neighbours(vectors, 9)
+    assert set(range(40, 60)) <= set(again)
+    assert len(again) < len(vectors)
 
 
 def test_over_several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,26 +142,6 @@ def test_umap_refuses_values_that_are_not_finite() -> None:
         umap_projection(np.full((9, 3), np.nan), 2)
 
 
-def test_compiled_functions_are_kept_on_disk() -> None:
-    from numba.core.caching import FunctionCache
-    from umap import layouts
-
-    module._import_umap()
-    assert isinstance(layouts._nb_optimize_layout_euclidean_single_epoch._cache, FunctionCache)
-
-
-def test_a_cache_that_cannot_be_written_is_no_error() -> None:
-    from numba.core.caching import NullCache
-
-    class Unwritable:
-        _cache = NullCache()
-
-        def enable_caching(self) -> None:
-            raise RuntimeError("cannot cache function: no locator available")
-
-    module._keep_on_disk(Unwritable())
-
-
 @pytest.mark.parametrize(("n", "d"), [(40, 7), (12, 30), (9, 9)])
 def test_pca_equal_to_scikit_learn(n: int, d: int) -> None:
     vectors = np.random.default_rng(0).normal(size=(n, d)) * np.arange(1, d + 1) + 5

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.geometry.neighbours import nearest_neighbours
 from pipeline.geometry.projection import umap_projection
-from pipeline.geometry.sampling import fitted_rows, placed_among
+from pipeline.geometry.sampling import KnownNeighbours, fitted_rows, split
 from pipeline.geometry.tsne import neighbours_for, tsne_projection
 from pipeline.metrics import blocks
 from pipeline.metrics.clustering import silhouette, silhouette_samples
@@ -115,11 +115,21 @@ def test_the_sample_is_the_same_each_time() -> None:
     np.testing.assert_array_equal(fitted_rows(30, 30), np.arange(30))
 
 
-def test_placed_by_hand() -> None:
+@pytest.mark.parametrize("method", [tsne_projection, umap_projection])
+def test_rows_that_are_placed_land_with_their_kind_and_repeat(method: Any) -> None:
+    vectors, labels = _blobs(300)
+    settings = {"perplexity": 10} if method is tsne_projection else {"n_components": 2}
+    found = method(vectors, max_fit=100, **settings)
+    chosen, others = split(300, 100)
+    middles = np.stack([np.median(found[chosen][labels[chosen] == label], axis=0) for label in range(labels.max() + 1)])
+    nearest = np.linalg.norm(found[others][:, None] - middles, axis=2).argmin(axis=1)
+    assert (nearest == labels[others]).mean() > 0.95
+    np.testing.assert_array_equal(found, method(vectors, max_fit=100, **settings))
+
+
+def test_neighbours_of_placed_rows_are_exact() -> None:
     vectors = np.array([[0.0, 0], [3, 4], [6, 8], [0, 0], [3, 0]])
-    coordinates = np.array([[0.0, 0], [10, 0]])
-    found = placed_among(vectors, np.array([0, 2]), coordinates)
-    assert found[1].tolist() == [5, 0]  # in the middle
-    assert found[3].tolist() == [0, 0]  # equal to a fitted row
-    far = np.sqrt(9 + 64)
-    np.testing.assert_allclose(found[4], [10 * (1 / far) / (1 / 3 + 1 / far), 0], rtol=1e-6)
+    known = KnownNeighbours(vectors, np.array([1, 3, 4]), np.array([0, 2]), 2)
+    indices, distances = known.query(None, 2)
+    assert indices.tolist() == [[0, 1], [0, 1], [0, 1]]
+    np.testing.assert_allclose(distances, [[5, 5], [0, 10], [3, np.sqrt(73)]], rtol=1e-6)

@@ -111,13 +111,12 @@ def test_normalized_vectors_have_length_one_and_black_stays_black(tmp_path: Path
     np.testing.assert_allclose(made.vectors, expected, atol=1e-7)
 
 
-def test_batches_do_not_show_in_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_show_in_the_result(tmp_path: Path) -> None:
     paths = png_files(tmp_path / "i", 20)
     Path(paths[2]).write_bytes(b"x")
     handle = pixels_handle(normalize=True)
     whole = embed(paths, handle, tmp_path / "a", workers=0)
-    monkeypatch.setattr(embedding, "BATCH", 3)
-    assert same(whole, embed(paths, handle, tmp_path / "b", workers=0))
+    assert same(whole, embed(paths, handle, tmp_path / "b", workers=0, batch_size=3))
 
 
 def test_progress_goes_up_to_all(tmp_path: Path) -> None:
@@ -147,15 +146,15 @@ def test_shards_that_are_complete_are_not_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("files", "workers", "expected"), [(20, None, 0), (20, 0, 0), (20, 9, 3), (20, 2, 2)])
 def test_how_many_processes(tmp_path: Path, files: int, workers: int | None, expected: int) -> None:
     paths = png_files(tmp_path, files)
-    assert embedding._workers(workers, paths, shards=3) == expected
+    assert embedding._workers(workers, paths, 3, HANDLE) == expected
 
 
 def test_many_or_large_files_get_processes(tmp_path: Path) -> None:
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(embedding.SMALL + 1)
-    assert embedding._workers(None, [str(large)], 1) == 1
-    assert embedding._workers(None, ["absent"] * (16 * embedding.SHARD + 1), 1) == 1
+    assert embedding._workers(None, [str(large)], 1, HANDLE) == 1
+    assert embedding._workers(None, ["absent"] * (16 * embedding.SHARD + 1), 1, HANDLE) == 1
 
 
 def test_workers_crashing_and_hanging_cost_one_row_each_and_nothing_else(tmp_path: Path) -> None:
@@ -213,7 +212,7 @@ def test_an_error_that_is_no_images_fails_with_its_own_words(tmp_path: Path) -> 
 
 
 def test_an_encoder_that_cannot_be_loaded(tmp_path: Path) -> None:
-    handle = UnloadableHandle("none", (), False)
+    handle = UnloadableHandle("none", (), False, HANDLE.description)
     with pytest.raises(EmbeddingFailed, match="no weights here"):
         embed(png_files(tmp_path / "i", 2), handle, tmp_path / "w", workers=1)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from inference.encoders import NoTextSide
 from inference.encoders.pixels import Pixels
 from inference.images import ImageFile
-from tests.making import encoded, oriented, picture, smooth
+from tests.making import encoded, oriented, picture, pixels_handle, smooth
 
 
 def vector(path: Path, encoder: Pixels) -> np.ndarray:
@@ -73,19 +73,19 @@ def test_reading_is_the_same_in_batches_of_any_size(tmp_path: Path) -> None:
 
 def test_whatever_changes_a_vector_changes_the_fingerprint() -> None:
     choices = [
-        Pixels(size, color, antialias, scaling)
+        pixels_handle(size, color=color, antialias=antialias, scaling=scaling).description
         for size in (8, 16)
         for color in ("gray", "rgb")
         for antialias in (False, True)
         for scaling in ("none", "unit")
     ]
-    assert len({encoder.image_fingerprint for encoder in choices}) == 16
-    assert len({encoder.preprocessing for encoder in choices}) == 16
+    assert len({told.image_fingerprint for told in choices}) == 16
+    assert len({told.preprocessing for told in choices}) == 16
 
 
 def test_texts_are_refused() -> None:
     encoder = Pixels(8, "gray", False, "none")
-    assert encoder.text_fingerprint is None
+    assert pixels_handle().description.text_fingerprint is None
     with pytest.raises(NoTextSide):
         encoder.encode_texts(["a dog"])
     with pytest.raises(NoTextSide):

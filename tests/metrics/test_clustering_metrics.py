@@ -185,3 +185,17 @@ def test_wrong_calls() -> None:
         silhouette_samples(np.ones((4, 2)), np.array([0, 0, 1, 1]), ["manhattan"])
     with pytest.raises(ValueError, match=r"clusters must be \(4,\), one for each vector, got \(3,\)"):
         silhouette_samples(np.ones((4, 2)), np.array([0, 0, 1]))
+
+
+def test_vectors_of_one_direction_have_no_silhouette_but_nought() -> None:
+    """What rounding leaves of distances that are 0 is no distance."""
+    direction = np.random.default_rng(0).normal(size=16)
+    vectors = np.outer(np.random.default_rng(1).uniform(0.5, 2, 60), direction).astype(np.float32)
+    clusters = np.arange(60) % 7
+    np.testing.assert_array_equal(silhouette_samples(vectors, clusters, ["cosine"])["cosine"], 0)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1, 1e6])
+def test_davies_bouldin_does_not_depend_on_the_unit(scale: float) -> None:
+    vectors, clusters = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    assert davies_bouldin(scale * vectors, clusters) == pytest.approx(davies_bouldin(vectors, clusters))

@@ -33,3 +33,15 @@ def texts(figure: Figure) -> list[str]:
     """Everything that is written in a drawn figure."""
     png(figure)
     return [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+
+
+def inside_the_picture(figure: Figure) -> None:
+    """Nothing is cut off at an edge, the subtitles included that the layout leaves alone."""
+    figure.draw_without_rendering()
+    whole = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert min(whole.x0, whole.y0, width - whole.x1, height - whole.y1) > -0.03
+    for text in figure.findobj(lambda artist: isinstance(artist, Text) and not artist.get_in_layout()):
+        box = text.get_window_extent()
+        assert figure.bbox.padded(2).contains(*box.min), text.get_text()
+        assert figure.bbox.padded(2).contains(*box.max), text.get_text()

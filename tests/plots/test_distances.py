@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.plots.distances import class_similarity, within_between
-from tests.plots.drawing import NASTY, png, texts
+from pipeline.plots.style import look
+from tests.plots.drawing import NASTY, inside_the_picture, png, texts
 
 
 def matrix(count: int) -> np.ndarray:
@@ -78,3 +79,11 @@ def test_exact_means_are_taken_where_given() -> None:
 def test_no_pairs(within: dict[int, int]) -> None:
     written = texts(within_between(EDGES, histogram(within), histogram({}), "s"))
     assert any("between classes: no pairs" in text for text in written)
+
+
+@pytest.mark.parametrize("width", [85, 180])
+def test_long_names_leave_nothing_outside(width: int) -> None:
+    names = [f"{number:02d} a name of about forty characters, as is usual" for number in range(20)]
+    with look(width, "okabe_ito"):
+        figure = class_similarity(matrix(20), names, "cosine in the embedding space, seen from the mean of all images")
+    inside_the_picture(figure)

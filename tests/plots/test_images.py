@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.plots.images import cluster_grid, image_sheet
-from tests.plots.drawing import NASTY, png, texts
+from pipeline.plots.style import look
+from tests.plots.drawing import NASTY, inside_the_picture, png, texts
 
 DIGIT = np.zeros((8, 8, 3), dtype=np.uint8)
 PHOTO = np.zeros((120, 200, 3), dtype=np.uint8)
@@ -67,3 +68,12 @@ def test_nasty_titles_are_drawn() -> None:
     count = len(NASTY)
     assert png(image_sheet([DIGIT] * count, NASTY))
     assert png(cluster_grid([DIGIT] * count, NASTY, [DIGIT] * count, NASTY, "$x^2$ 日本"))
+
+
+def test_a_long_heading_goes_on_in_a_second_line() -> None:
+    with look(85):
+        figure = cluster_grid(
+            [None], ["a"], [None], ["b"], "cluster 0: 1,234 images; nearest by distance in the projection"
+        )
+    inside_the_picture(figure)
+    assert "Cluster 0: 1,234 images; nearest by\ndistance in the projection" in texts(figure)

@@ -6,7 +6,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 from pipeline.plots.maps import cluster_and_label_map
-from pipeline.plots.style import NOISE
+from pipeline.plots.style import NOISE, look
 from tests.plots.drawing import NASTY, png, texts
 
 
@@ -90,3 +90,26 @@ def test_points_shrink_with_their_number_and_are_rasterised() -> None:
         sizes.append(scatter.get_sizes()[0])
         assert scatter.get_rasterized()
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_names_that_would_cover_the_map_stand_in_the_legend_only() -> None:
+    points, codes = blobs(20)
+    long = [f"{code:02d} a name of about forty characters, as is usual" for code in codes]
+    with look(85, "okabe_ito"):
+        figure = cluster_and_label_map(points, codes, long, "s")
+    png(figure)
+    by_cluster, by_label = figure.axes
+    assert len(by_cluster.texts) == 20
+    assert not by_label.texts
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == sorted(set(long))
+    assert figure.bbox.contains(*legend.get_window_extent().min)
+    assert figure.bbox.contains(*legend.get_window_extent().max)
+
+
+def test_a_group_in_two_places_has_its_name_in_one_of_them() -> None:
+    points = np.array([[0.0, 0.0], [0.1, 0.0], [10.0, 0.0], [5.0, 9.0], [5.1, 9.0]])
+    figure = cluster_and_label_map(points, np.array([0, 0, 0, 1, 1]), None, "s")
+    png(figure)
+    (name,) = [text for text in figure.axes[0].texts if text.get_text() == "0"]
+    assert abs(name.get_position()[0] - 0.1) < 0.5

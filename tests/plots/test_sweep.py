@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from matplotlib.colors import to_hex
 
+from pipeline.plots.style import PALETTES, look
 from pipeline.plots.sweep import metric_against_k
-from tests.plots.drawing import NASTY, png, texts
+from tests.plots.drawing import NASTY, inside_the_picture, png, texts
 
 METRICS = [("a", "Silhouette (projection)", "higher"), ("b", "Davies-Bouldin (embedding)", "lower")]
 
@@ -51,3 +54,16 @@ def test_no_jobs_and_nasty_models() -> None:
     rows = [{"model": name, "k": k, "a": 2000.0 * k, "b": 1.0} for name in NASTY for k in range(2, 14)]
     assert "$100" in texts(metric_against_k(rows, METRICS))
     assert png(metric_against_k([{"model": name, "k": 3, "a": 1.0} for name in NASTY], METRICS))
+
+
+@pytest.mark.parametrize("ks", [(4, 8), (4,)])
+@pytest.mark.parametrize("width", [85, 180])
+def test_page_and_colours_are_those_chosen(width: int, ks: tuple[int, ...]) -> None:
+    models = [f"precomputed, clustering=agglomerative, projection=tsne_{number}" for number in range(4)]
+    rows = [{"model": model, "k": k, "a": 0.5 * k, "b": 1.0} for model in models for k in ks]
+    with look(width, "okabe_ito"):
+        figure = metric_against_k(rows, METRICS)
+    inside_the_picture(figure)
+    assert figure.get_figwidth() <= width / 25.4 + 0.02
+    colors = {to_hex(line.get_color()).upper() for axes in figure.axes for line in axes.lines}
+    assert colors == set(PALETTES["okabe_ito"][:4])

@@ -102,7 +102,7 @@ def test_tsne_and_a_sample() -> None:
     text, references = methods_paragraph(made, 10)
     assert "perplexity 30, 500 iterations" in text
     assert "unseeded" in text
-    assert "fitted to a random sample of 1,000 images; the others were placed among them" in text
+    assert "fitted to a random sample of 1,000 images, and the others placed by its transform" in text
     assert [r.split(",")[0] for r in references[1:3]] == ["van der Maaten", "Policar"]
     lines = protocol_lines(made, 10)
     assert any("t-SNE of the embeddings to 2 dimensions (perplexity 30," in line for line in lines)
