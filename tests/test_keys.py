@@ -12,7 +12,7 @@ from pipeline import keys as keys_module
 from pipeline import schema as s
 from pipeline.cache import digest
 from pipeline.datasets.candidates import Found, candidates
-from pipeline.keys import Keys
+from pipeline.keys import Keys, settings_of
 from pipeline.plan import order
 from pipeline.stage import Workspace
 from pipeline.stages import embedding, encoder, known_stages, listing
@@ -39,7 +39,7 @@ def keys_of(listed: dict[str, str] | None = None, pictures: bool = False, **chan
     known = known_stages()
     made = Keys(checked)
     made.found(listed or found_in())
-    handle = encoder.run(settings(encoder=checked.encoder), None)  # type: ignore[arg-type]
+    handle = encoder.run(settings_of(encoder.STAGE, checked), Workspace(Path("unused")))
     made.found(encoder.fingerprints(handle))
     stages = [stage for stage in order(checked.stages, known, given=("found",)) if not stage.fingerprints]
     computed = {stage.name: made.of(stage) for stage in stages}

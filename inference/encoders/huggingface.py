@@ -27,7 +27,7 @@ from inference.encoders import Description, EncoderError, Look, Runtime
 from inference.encoders.checkpoints import inspect_checkpoint
 from inference.encoders.folders import Folder, Wanted, called, find_folder, read_json
 from inference.encoders.huggingface_images import FILES, preprocessing_of
-from inference.encoders.image_settings import with_settings
+from inference.encoders.image_settings import refuse_wrong, with_settings
 from inference.encoders.networks import digest, dimension_of, first_few
 from inference.encoders.torch_model import TextSide, TorchEncoder, sigmoid_probability, softmax_probability
 from inference.preprocessing import Preprocessing
@@ -62,6 +62,7 @@ REFUSED = {
 
 def describe(arguments: Mapping[str, Any], look: Look) -> Description:
     """Find the folder and read what stands in it beside the weights."""
+    refuse_wrong(arguments)
     model = arguments["model"]
     folder = find_folder(
         model,

@@ -10,6 +10,16 @@ from inference.encoders import EncoderError
 from inference.preprocessing import CHANNELS, Preprocessing
 
 
+def refuse_wrong(arguments: Mapping[str, Any]) -> None:
+    """What is wrong whatever the model is. Raises EncoderError."""
+    for name in ("mean", "std"):
+        values = arguments[name]
+        if values is not None and len(values) not in CHANNELS.values():
+            raise EncoderError(f"{list(values)}: one number a channel (3), or one for all", f"encoder.{name}")
+    if arguments["std"] is not None and min(arguments["std"]) <= 0:
+        raise EncoderError(f"{list(arguments['std'])}: all have to be greater than 0", "encoder.std")
+
+
 def with_settings(own: Preprocessing | None, arguments: Mapping[str, Any], lacking: str = "") -> Preprocessing:
     """`own` with what the settings size, mean, std, resize, interpolation and channels say; null leaves it as it is.
 
@@ -35,5 +45,3 @@ def _check_numbers(own: Preprocessing | None, given: Mapping[str, Any]) -> None:
         if len(values) not in (1, CHANNELS[channels]):
             wanted = f"channels={channels} takes {CHANNELS[channels]}, of pixels in 0..1"
             raise EncoderError(f"{list(values)} are {len(values)} numbers: {wanted}", f"encoder.{name}")
-        if name == "std" and min(values) <= 0:
-            raise EncoderError(f"{list(values)}: all have to be greater than 0", "encoder.std")

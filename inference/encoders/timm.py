@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from inference.encoders import Description, EncoderError, Look, Runtime
 from inference.encoders.checkpoints import inspect_checkpoint, read_checkpoint
 from inference.encoders.folders import Wanted, called, find_folder, folder_name, read_json
-from inference.encoders.image_settings import with_settings
+from inference.encoders.image_settings import refuse_wrong, with_settings
 from inference.encoders.networks import digest, dimension_of, fill, first_few, misfits, with_counters
 from inference.encoders.torch_model import TorchEncoder
 from inference.encoders.weights import Hub, find_weights
@@ -53,6 +53,7 @@ class _Source:
 
 def describe(arguments: Mapping[str, Any], look: Look) -> Description:
     """Find the model and its weights."""
+    refuse_wrong(arguments)
     found = _folder(arguments, look) if arguments["model"].startswith((HUB, FOLDER)) else _named(arguments, look)
     preprocessing = with_settings(_preprocessing(found, arguments), arguments)
     inspected = inspect_checkpoint(found.weights, found.key)

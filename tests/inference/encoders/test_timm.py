@@ -261,7 +261,7 @@ from pathlib import Path
 from inference.encoders import EncoderError, Look, describe
 start = time.monotonic()
 try:
-    describe("timm", {"model": "densenet12", "weights": None}, True, Look(Path("none"), lambda path: ""))
+    describe("timm", {"model": "densenet12", "mean": None, "std": None}, True, Look(Path("none"), lambda path: ""))
 except EncoderError as error:
     print(error.key, error.message)
 assert time.monotonic() - start < 2
