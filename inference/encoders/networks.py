@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inference.encoders import EncoderError
@@ -20,6 +21,21 @@ NAMED = 3  # keys that a message names
 def digest(value: Any) -> str:
     """SHA-256 of plain values, shortened: a part of a fingerprint."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def undrawn() -> Iterator[None]:
+    """Networks are made without the random weights that `fill` replaces, which take most of the time of making one."""
+    from torch.nn import init
+
+    before = {name: getattr(init, name) for name in vars(init) if name.endswith("_") and not name.startswith("_")}
+    try:
+        for name in before:
+            setattr(init, name, lambda tensor, *args, **kwargs: tensor)
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(init, name, function)
 
 
 def fill(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], what: str, key: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.encoders import Description, EncoderError, Look, Runtime
 from inference.encoders.checkpoints import Inspection, inspect_checkpoint, read_checkpoint
-from inference.encoders.networks import fill
+from inference.encoders.networks import fill, undrawn
 from inference.encoders.recognition import clip_sizes, looks_like
 from inference.encoders.torch_model import TextSide, TorchEncoder, softmax_probability
 from inference.encoders.weights import Found, Hub, find_weights
@@ -205,19 +205,16 @@ def network_of(
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, convert_weights_to_lp
 
     a = architecture
-    network = CLIP(
-        a.dimension,
-        CLIPVisionCfg(layers=a.vision_layers, width=a.vision_width, patch_size=a.patch, image_size=a.image_size),
-        CLIPTextCfg(
-            context_length=a.context,
-            vocab_size=a.vocabulary,
-            width=a.text_width,
-            heads=a.text_width // HEAD,
-            layers=a.text_layers,
-        ),
-        quick_gelu=True,
-        cast_dtype=torch.float32,
+    vision = CLIPVisionCfg(layers=a.vision_layers, width=a.vision_width, patch_size=a.patch, image_size=a.image_size)
+    text = CLIPTextCfg(
+        context_length=a.context,
+        vocab_size=a.vocabulary,
+        width=a.text_width,
+        heads=a.text_width // HEAD,
+        layers=a.text_layers,
     )
+    with undrawn():
+        network = CLIP(a.dimension, vision, text, quick_gelu=True, cast_dtype=torch.float32)
     fill(network, {name: tensor for name, tensor in tensors.items() if name not in SETTINGS}, what, key)
     if scripted:
         convert_weights_to_lp(network, torch.float16)
