@@ -345,7 +345,8 @@ class Going:
     def _learn(self, stage: Stage) -> None:
         """What the record says about data and encoder, once the stage that knows has run."""
         if stage.name == "encoder":
-            self.record["encoder"] = facts_of.encoder_facts(self.made["encoder"], self.keys.artifacts["encoder"])
+            facts = facts_of.encoder_facts(self.made["encoder"], self.keys.artifacts["encoder"])
+            self.record["encoder"] = facts | {"kind": facts["name"], "name": self.config.encoder.name}
         elif stage.name == "embedding":
             self.record["encoder"] |= facts_of.encoding_facts(self.values["encoding"])
             self.record["device"] = self.record["encoder"]["device"] or "cpu"

@@ -174,8 +174,11 @@ def _show(rows: pd.DataFrame, folder: Path) -> None:
     from pipeline.console import Say, number
 
     say = Say()
-    keys = [key for key, _ in DRAWN if key in rows]
+    from pipeline.report.comparison import SEPARATION
+
+    keys = [key for key in (*dict(DRAWN), SEPARATION) if key in rows]
     spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n").replace("_", "\n") for key in keys]
+    spaces = [space if key != SEPARATION else "class\ndistances\nauc" for key, space in zip(keys, spaces, strict=True)]
     cells = [
         [row["model"], row["job"], row["status"], *(f"{row['k']:.0f}" if row["k"] == row["k"] else "-",)]
         + [number(row[key]) for key in keys]

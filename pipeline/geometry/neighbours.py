@@ -46,9 +46,9 @@ def nearest_neighbours(
 
     Candidates come from blocked products of centred vectors (in float32 where that provably leaves none out);
     their distances are then taken again by subtraction in product dtype, so that equal rows are at distance
-    exactly 0 and equal distances are ordered by row number. Long byte vectors (raw pixels, d > 1024) are compared in whole numbers instead, by integer
-    products where the machine has fast ones, with the same result. The result does not depend on the number of
-    cores. Memory: a few blocks for each core.
+    exactly 0 and equal distances are ordered by row number. Long byte vectors (raw pixels, d > 1024) are compared
+    in whole numbers instead, by integer products where the machine has fast ones, with the same result. The result
+    does not depend on the number of cores. Memory: a few blocks for each core.
 
     `vectors` (n, d) of any real type, also a read-only memory map; 1 <= k <= n, k counts the row itself.
     `progress(done, total)` is called now and then with rows. ValueError for another k or metric, and for values

@@ -15,6 +15,9 @@ from pipeline.report.build import encodable, environment
 from pipeline.report.privacy import Privacy
 from pipeline.report.words import NONE, duration, is_missing, number, plain, score
 
+SEPARATION = "class_distances/separation/all/auc"
+"""How well the encoder keeps the classes apart: the one score that compares encoders without clusters."""
+
 NOT_SETTINGS = frozenset({"job", "status", "reason", "seconds", "report", "model", "k"})
 """Columns of a comparison that are neither a varied setting nor a score (scores hold a '/')."""
 
@@ -49,7 +52,7 @@ class ScoreColumn:
 def score_columns(columns: Sequence[str]) -> list[ScoreColumn]:
     """The scores among a comparison's columns, by space and in the order of the catalogue.
 
-    Known keys: 'cluster_metrics/<space>/<name>' and 'projection/quality/<name>' (a score of the projection).
+    Known: 'cluster_metrics/<space>/<name>', 'projection/quality/<name>' (a score of the projection) and SEPARATION.
     """
     found = []
     for key in map(str, columns):
@@ -59,6 +62,8 @@ def score_columns(columns: Sequence[str]) -> list[ScoreColumn]:
             found.append(ScoreColumn(key, space, name))
         elif key.startswith("projection/quality/"):
             found.append(ScoreColumn(key, "projection", name))
+        elif key == SEPARATION:
+            found.append(ScoreColumn(key, "labels", "auc"))
     spaces, names = list(_SPACES), list(METRICS)
     place = {name: number for number, name in enumerate(names)}
     return sorted(found, key=lambda it: (spaces.index(it.space), place.get(it.name, len(names)), it.name))

@@ -68,8 +68,10 @@ def test_lower_is_better_for_davies_bouldin_and_equal_values_have_no_best() -> N
 
 
 def test_columns_are_ordered_by_space_and_others_left_out() -> None:
-    found = score_columns([ARI, "clustering/k", COSINE, "projection/quality/continuity", SILHOUETTE, "status"])
-    assert [it.key for it in found] == [SILHOUETTE, "projection/quality/continuity", COSINE, ARI]
+    auc = "class_distances/separation/all/auc"
+    columns = [ARI, "clustering/k", COSINE, "projection/quality/continuity", SILHOUETTE, "status", auc, f"{auc}_low"]
+    found = score_columns(columns)
+    assert [it.key for it in found] == [SILHOUETTE, "projection/quality/continuity", COSINE, ARI, auc]
 
 
 def test_the_page_has_jobs_failures_links_and_the_picture(tmp_path: Path) -> None:
