@@ -17,7 +17,7 @@ Ten calls worth copying
   python run.py dataset=folders dataset.root=/images         sub-folders are classes, or one flat folder
   python run.py dataset=folders 'dataset.pairs=[dogs,/path/a,"cats (2)",/path/b]' analysis=class_distances
   python run.py dataset=folders dataset.root=/images dataset.recursive=true 'dataset.group="patient(\\d+)"'
-  python run.py dataset=folders dataset.root=/images dataset.limit=500 clustering.k=5
+  python run.py -m encoder=none,openai dataset=folders dataset.root=/images dataset.limit=500   two encoders, 500 images
   python run.py 'stages=[class_distances,cluster_metrics]'   stages one by one; what they need comes along
   python run.py -m clustering.k=4,8,16 projection=umap,none  a sweep, with a comparison at its end
   python run.py analysis=redraw run=outputs/... plots.width_mm=85   a finished run's pictures again, nothing computed

@@ -180,6 +180,7 @@ def embed_slowly(images: str, folder: str, workers: str, pause: str) -> None:
     """For a process that is going to be killed: embeds all of `images` in shards of 8."""
     from inference import embed
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
     embed.SHARD = 8
     paths = sorted(str(path) for path in Path(images).iterdir())
     embed.embed(paths, trapped(float(pause)), Path(folder), workers=int(workers))
