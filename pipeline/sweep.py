@@ -176,7 +176,7 @@ def _show(rows: pd.DataFrame, folder: Path) -> None:
     say = Say()
     from pipeline.report.comparison import SEPARATION
 
-    keys = [key for key in (*dict(DRAWN), SEPARATION) if key in rows]
+    keys = [key for key, _ in DRAWN if key in rows] or [key for key in (SEPARATION,) if key in rows]
     spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n").replace("_", "\n") for key in keys]
     spaces = [space if key != SEPARATION else "class\ndistances\nauc" for key, space in zip(keys, spaces, strict=True)]
     cells = [
