@@ -38,6 +38,24 @@ def undrawn() -> Iterator[None]:
             setattr(init, name, function)
 
 
+def fuse_quickgelu(network: torch.nn.Module) -> None:
+    """For the fast way: open_clip's QuickGELU, x * sigmoid(1.702 x), as one operation instead of three.
+
+    It is silu(1.702 x) / 1.702, and both factors go into the weights before and behind it, while they are in float32.
+    """
+    import torch
+    from open_clip.transformer import QuickGELU
+
+    factor = 1.702
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(getattr(module, "gelu", None), QuickGELU) and hasattr(module, "c_fc"):
+                module.c_fc.weight.mul_(factor)
+                module.c_fc.bias.mul_(factor)
+                module.c_proj.weight.div_(factor)
+                module.gelu = torch.nn.SiLU(inplace=True)
+
+
 def fill(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], what: str, key: str) -> None:
     """Put `tensors` into the network of `what`. Raises EncoderError where one is missing, left over or of another
     shape, so that nothing stays random."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.encoders import Description, EncoderError, Look, Runtime
 from inference.encoders.checkpoints import Inspection, inspect_checkpoint, read_checkpoint
-from inference.encoders.networks import fill, undrawn
+from inference.encoders.networks import fill, fuse_quickgelu, undrawn
 from inference.encoders.recognition import clip_sizes, looks_like
 from inference.encoders.torch_model import TextSide, TorchEncoder, softmax_probability
 from inference.encoders.weights import Found, Hub, find_weights
@@ -161,6 +161,8 @@ def load(arguments: Mapping[str, Any], description: Description, runtime: Runtim
     inspection = inspect_checkpoint(path, key)
     architecture = architecture_of(inspection, Path(path).name, key)
     network = network_of(architecture, read_checkpoint(path, key).tensors, inspection.scripted, Path(path).name, key)
+    if not runtime.exact:
+        fuse_quickgelu(network)
     preprocessing = Preprocessing(**dict(description.facts)["preprocessing"])
     return TorchEncoder(
         description,

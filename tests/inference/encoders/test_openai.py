@@ -370,3 +370,18 @@ def test_the_whole_architecture(tmp_path: Path, name: str, caplog: pytest.LogCap
     fast = openai.load({}, found, Runtime(precision="bf16"))
     assert apart(fast.encode_images(pixels), expected) < 0.05
     assert not caplog.records
+
+
+def test_the_fused_activation_is_the_same_function(tmp_path: Path) -> None:
+    from inference.encoders.networks import fuse_quickgelu
+    from inference.encoders.openai import network_of
+
+    state = random_state(TINY_VIT)
+    plain, fused = (network_of(TINY_VIT, state, False, "x", "k") for _ in range(2))
+    fuse_quickgelu(fused)
+    assert not any("QuickGELU" in type(module).__name__ for module in fused.modules())
+    pixels = torch.from_numpy(random_pixels(TINY_VIT)).float() / 255
+    with torch.inference_mode():
+        assert apart(fused.encode_image(pixels).numpy(), plain.encode_image(pixels).numpy()) < 1e-9
+        tokens = torch.stack([torch.arange(77) * 3 + 1, torch.arange(77) * 5 + 2])
+        assert apart(fused.encode_text(tokens).numpy(), plain.encode_text(tokens).numpy()) < 1e-9
