@@ -32,10 +32,13 @@ Progress = Callable[[int, int], None]
 _SPARE = 8
 """Candidates beyond k, so that rounding of the products cannot push a true neighbour out."""
 
-_LONG = 128
-"""Dimensions from which products are most of the work."""
+_SHORT = 8
+"""Dimensions up to which a tree finds candidates faster than products."""
 
-_FLOAT32_SQUARE = 1e37
+_LONG = 128
+"""Dimensions from which products are most of the work, so that float32 pays."""
+
+_LARGEST = 1e37
 """Squared lengths up to which squared distances stay inside float32."""
 
 
@@ -44,11 +47,13 @@ def nearest_neighbours(
 ) -> Neighbours:
     """The k nearest rows of every row, itself first: indices (n, k) int32, rising distances (n, k) float32.
 
-    Candidates come from blocked products of centred vectors (in float32 where that provably leaves none out);
-    their distances are then taken again by subtraction in product dtype, so that equal rows are at distance
-    exactly 0 and equal distances are ordered by row number. Long byte vectors (raw pixels, d > 1024) are compared
-    in whole numbers instead, by integer products where the machine has fast ones, with the same result. The result
-    does not depend on the number of cores. Memory: a few blocks for each core.
+    Candidates come from a tree (up to eight dimensions) or from blocked products of centred vectors (from 128
+    dimensions in float32 where that is certain to leave none out); their distances are then taken again by
+    subtraction in product dtype, so that equal rows are at distance exactly 0 and equal distances are ordered by
+    row number.
+    Long byte vectors (raw pixels, d > 1024) are compared in whole numbers instead, by integer products where the
+    machine has fast ones, with the same result. The result does not depend on the number of cores. Memory: a
+    few blocks for each core.
 
     `vectors` (n, d) of any real type, also a read-only memory map; 1 <= k <= n, k counts the row itself.
     `progress(done, total)` is called now and then with rows. ValueError for another k or metric, and for values
@@ -112,6 +117,7 @@ class _Search:
     vector_squares: Array
     k: int
     same: bool
+    first: _First | None
 
     @classmethod
     def of(cls, queries: Array, vectors: Array, k: int, same: bool) -> _Search:
@@ -119,58 +125,56 @@ class _Search:
         if not (np.isfinite(middle).all() and (same or np.isfinite(middle_row(queries)).all())):
             raise ValueError("vectors hold values that are not finite")
         squares = moved_squares(vectors, middle)
-        return cls(queries, vectors, middle, squares if same else moved_squares(queries, middle), squares, k, same)
+        query_squares = squares if same else moved_squares(queries, middle)
+        first = None
+        if middle.dtype == np.float64 and max(query_squares.max(initial=0.0), squares.max()) < _LARGEST:
+            first = (
+                _by_tree(vectors, middle) if len(middle) <= _SHORT else _by_float32 if len(middle) >= _LONG else None
+            )
+        return cls(queries, vectors, middle, query_squares, squares, k, same, first)
 
     def near(self, rows: Integers) -> tuple[Integers, Array]:
         """For some queries (b,): at least the k nearest rows, (b, c) in no order, and their distances by subtraction.
 
-        Long vectors are first compared in float32, at half the cost of float64; queries for which rounding might
-        have left out a neighbour are compared again in float64.
+        Where there is a faster way for such vectors, it goes first; queries for which its rounding might have left out
+        a neighbour are compared again with all rows.
         """
-        if not self._float32_first():
+        if self.first is None:
             found = self._candidates(rows)
             return found, self._measured(rows, found)
-        found, limits = self._float32_candidates(rows)
+        found, limits, dtype = self.first(self, rows)
         exact = self._measured(rows, found)
-        unsure = np.flatnonzero(~self._complete(rows, exact, limits))
+        unsure = np.flatnonzero(~self._complete(rows, exact, limits, dtype))
         if len(unsure):
             found[unsure] = self._candidates(rows[unsure])
             exact[unsure] = self._measured(rows[unsure], found[unsure])
         return found, exact
 
-    def _float32_first(self) -> bool:
-        largest = max(self.query_squares.max(initial=0.0), self.vector_squares.max())
-        return bool(self.middle.dtype == np.float64 and len(self.middle) >= _LONG and largest < _FLOAT32_SQUARE)
+    @property
+    def count(self) -> int:
+        """How many candidates are taken."""
+        return min(len(self.vectors), self.k + _SPARE)
 
-    def _float32_candidates(self, rows: Integers) -> tuple[Integers, Array]:
-        """The k and some more rows nearest to queries by float32 products (b, c), and the largest of these squared
-        distances (b,): no other row has a smaller one. Infinite where there is no other row."""
-        n = len(self.vectors)
-        count = min(n, self.k + _SPARE)
-        approximate = self._squared_distances(rows, np.dtype(np.float32))
-        found = np.argpartition(approximate, count - 1, axis=1)[:, :count]
-        if count == n:
-            return found, np.full(len(rows), np.inf)
-        return found, np.take_along_axis(approximate, found[:, -1:], axis=1)[:, 0].astype(np.float64)
+    def _complete(self, rows: Integers, exact: Array, limits: Array, dtype: npt.DTypeLike) -> Array:
+        """Whether each query's k nearest rows are certainly among its candidates (b,): limits (b,) are the smallest
+        squared distances, as found in `dtype`, that any other row can have.
 
-    def _complete(self, rows: Integers, exact: Array, limits: Array) -> Array:
-        """Whether each query's k nearest rows are certainly among its candidates (b,).
-
-        Squared distances by float32 products of d values are off by at most (d + 16) / 2^24 times the sum of both
-        squared lengths (Higham 2002, section 3.1). A row whose length differs by more than the k-th distance is
-        farther away whatever its product says, so that one far outlier does not make all others unsure.
+        Squared distances of d values are off by at most d + 16 roundings of the sum of both squared lengths (Higham
+        2002, section 3.1). A row whose length differs by more than the k-th distance is farther away whatever was
+        found, so that one far outlier does not make all others unsure.
         """
+        if self.count == len(self.vectors):
+            return np.ones(len(rows), dtype=bool)
         farthest = np.maximum(np.partition(exact, self.k - 1, axis=1)[:, self.k - 1], 0.0)
         squares = self.query_squares[rows]
         others = np.minimum((np.sqrt(squares) + farthest) ** 2, self.vector_squares.max())
-        single = np.finfo(np.float32)
-        rounding = (len(self.middle) + 16) * (single.eps / 2 * (squares + others) + single.tiny)
+        kind = np.finfo(dtype)
+        rounding = (len(self.middle) + 16) * (kind.eps / 2 * (squares + others) + kind.tiny)
         return np.asarray(farthest**2 < limits - rounding)
 
     def _candidates(self, rows: Integers) -> Integers:
         """The k and some more rows nearest to queries up to rounding of the products (b, c), ties by row number."""
-        approximate = self._squared_distances(rows, self.middle.dtype)
-        count = min(len(self.vectors), self.k + _SPARE)
+        approximate, count = self.squared_distances(rows, self.middle.dtype), self.count
         # Rounding may put equal rows slightly apart: below this, they are ordered by row number.
         noise = 8 * np.finfo(self.middle.dtype).eps * (self.query_squares[rows] + self.vector_squares.max())
         found = np.argpartition(approximate, count - 1, axis=1)[:, :count]
@@ -185,7 +189,7 @@ class _Search:
             found[place] = close[np.argsort(keys, kind="stable")[:count]]
         return found
 
-    def _squared_distances(self, rows: Integers, dtype: np.dtype[Any]) -> Array:
+    def squared_distances(self, rows: Integers, dtype: np.dtype[Any]) -> Array:
         """Squared distances of queries (b,) to all vectors (b, n), by products in `dtype`."""
         n, d = self.vectors.shape
         left = moved_block(self.queries, rows, self.middle).astype(dtype, copy=False)
@@ -205,6 +209,32 @@ class _Search:
         if self.same:
             exact[found == rows[:, None]] = -1.0
         return exact
+
+
+_First = Callable[[_Search, Integers], tuple[Integers, Array, npt.DTypeLike]]
+"""Candidates for some queries (b, c), squared distances (b,) that no other row's is below, and the type of these."""
+
+
+def _by_float32(search: _Search, rows: Integers) -> tuple[Integers, Array, npt.DTypeLike]:
+    """By products, at half the cost of float64."""
+    approximate = search.squared_distances(rows, np.dtype(np.float32))
+    found = np.argpartition(approximate, search.count - 1, axis=1)[:, : search.count]
+    limits = np.take_along_axis(approximate, found[:, -1:], axis=1)[:, 0]
+    return found, limits.astype(np.float64), np.float32
+
+
+def _by_tree(vectors: Array, middle: Array) -> _First:
+    """By a tree of the vectors, which visits few of them for each query."""
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(moved_block(vectors, slice(None), middle))
+
+    def find(search: _Search, rows: Integers) -> tuple[Integers, Array, npt.DTypeLike]:
+        queries = moved_block(search.queries, rows, middle)
+        distances, found = tree.query(queries, k=np.arange(1, search.count + 1))
+        return found, distances[:, -1] ** 2, np.float64
+
+    return find
 
 
 def _direct_distances(queries: Array, vectors: Array, found: Integers) -> Array:

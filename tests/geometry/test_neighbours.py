@@ -32,13 +32,14 @@ def test_equal_to_all_pairs(kind: str, k: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-22, 1e19])
-@pytest.mark.parametrize("kind", ["spread", "nearly equal", "one far away", "far from the origin"])
-def test_long_vectors_are_equal_to_all_pairs_whatever_float32_can_tell(kind: str, scale: float) -> None:
+@pytest.mark.parametrize("kind", ["spread", "nearly equal", "one far away", "far from the origin", "equal"])
+@pytest.mark.parametrize("d", [5, 200])
+def test_the_faster_ways_are_equal_to_all_pairs_whatever_they_can_tell(d: int, kind: str, scale: float) -> None:
     """`nearly equal`: differences that float32 products cannot see, among more rows than are candidates."""
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(80, 200))
-    if kind == "nearly equal":
-        vectors[20:] = vectors[20] + 1e-6 * rng.normal(size=(60, 200))
+    vectors = rng.normal(size=(80, d))
+    if kind in ("nearly equal", "equal"):
+        vectors[20:] = vectors[20] + (kind == "nearly equal") * 1e-6 * rng.normal(size=(60, d))
     elif kind == "one far away":
         vectors[7] *= 1e5
     elif kind == "far from the origin":
@@ -49,10 +50,13 @@ def test_long_vectors_are_equal_to_all_pairs_whatever_float32_can_tell(kind: str
     np.testing.assert_allclose(distances, expected_distances * scale, rtol=1e-6)
 
 
-def test_long_vectors_are_compared_in_float64_only_where_float32_leaves_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("d", "apart"), [(5, 0.0), (200, 1e-6)])
+def test_all_rows_are_compared_only_where_the_faster_way_leaves_doubt(
+    d: int, apart: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(80, 200)).astype(np.float32)
-    vectors[40:60] = vectors[40] + rng.normal(size=(20, 200)).astype(np.float32) * np.float32(1e-6)
+    vectors = rng.normal(size=(80, d))
+    vectors[40:60] = vectors[40] + rng.normal(size=(20, d)) * apart
     again: list[int] = []
     candidates = neighbours._Search._candidates
 
