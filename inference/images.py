@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inference.places import UnreadableImage, read_bytes
+
 if TYPE_CHECKING:
     import torch
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-MAX_BYTES = 256 * 2**20  # a decoder scanning junk for longer would be taken for a hang
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 LIBPNG_SIDE = 1_000_000  # pixels: OpenCV's reader refuses longer sides
 ORIENTATION = 0x0112  # EXIF tag
@@ -39,15 +38,6 @@ TENSOR_TURNS = {
 }
 
 logging.getLogger("PIL").setLevel(logging.ERROR)  # Pillow logs what it thinks of odd files; the reason says it
-
-
-class UnreadableImage(Exception):
-    """An image that cannot be used: `reason` is one of a few words, `detail` says more."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.detail = detail
 
 
 class ImageFile:
@@ -137,24 +127,6 @@ def warm_up() -> None:
 
     Image.preinit()
     cv2.setNumThreads(1)
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """The whole file; refuses what is no regular file (a pipe would hang), empty or huge."""
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableImage("not a file", "a folder, pipe or device")
-        if status.st_size > MAX_BYTES:
-            raise UnreadableImage("too large", f"{status.st_size:,} bytes, at most {MAX_BYTES:,}")
-        data = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise UnreadableImage("missing", "no such file, or a broken link") from error
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise UnreadableImage("not readable", getattr(error, "strerror", None) or str(error)) from error
-    if not data:
-        raise UnreadableImage("empty", "0 bytes")
-    return data
 
 
 def thumbnail(path: str | Path, side: int = 160) -> np.ndarray:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from inference.encoders import Encoder
-from inference.images import ImageFile, UnreadableImage
+from inference.images import ImageFile
+from inference.places import UnreadableImage
 
 Announce = Callable[[int | None], None]  # the row that is being read now; None: reading is over, encoding
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.images import UnreadableImage, thumbnail
+from inference.images import thumbnail
+from inference.places import UnreadableImage
 from pipeline.schema import PlotSettings
 from pipeline.stage import Drawing, Stage
 

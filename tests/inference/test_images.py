@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.images import ImageFile, UnreadableImage, thumbnail
+from inference.images import ImageFile, thumbnail
+from inference.places import UnreadableImage
 from tests.making import (
     PNG_SIGNATURE,
     ROOT,

@@ -16,7 +16,8 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
 from inference import preprocessing
-from inference.images import ImageFile, UnreadableImage
+from inference.images import ImageFile
+from inference.places import UnreadableImage
 from inference.preprocessing import (
     CLIP_MEAN,
     CLIP_STD,
