@@ -1,4 +1,4 @@
-"""The content-addressed store of stage outputs, and the memory of files' content hashes.
+"""The content-addressed store of stage outputs.
 
 `.cache/<stage>/<key>/` holds a finished stage: `files/` as they lie in a run folder, `made.json` (numbers, warnings,
 times) and, written last, `key.json`, which explains the key. `<key>.partial` is one being made.
@@ -11,20 +11,17 @@ import hashlib
 import json
 import os
 import shutil
-import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pipeline.content_hashes import blake3_of_file
 from pipeline.run_dir import write_json
-
-SETTLED = 2.0  # seconds after which a file's time stamps can be believed to change with its content
 
 
 def digest(content: Any) -> str:
@@ -58,7 +55,7 @@ class Store:
         try:
             explained = json.loads((folder / "key.json").read_text(encoding="utf-8"))
             made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
-            intact = all((folder / "files" / f).stat().st_size == size for f, size in explained["files"].items())
+            intact = _intact(folder / "files", explained["files"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         if not intact:
@@ -86,9 +83,12 @@ class Store:
         files = [file for file in sorted((partial / "files").rglob("*")) if file.is_file()]
         for file in files:
             file.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-        sizes = {str(file.relative_to(partial / "files")): file.stat().st_size for file in files}
+        contents = {
+            str(file.relative_to(partial / "files")): {"bytes": file.stat().st_size, "blake3": blake3_of_file(file)}
+            for file in files
+        }
         write_json(partial / "made.json", made)
-        write_json(partial / "key.json", {**explained, "files": sizes})
+        write_json(partial / "key.json", {**explained, "files": contents})
         folder = self._folder(stage, key)
         if folder.exists():  # damaged, else `find` had found it
             shutil.rmtree(folder)
@@ -109,68 +109,11 @@ class Store:
         return self.root / stage / key
 
 
-class ContentHashes:
-    """SHA-256 of files, computed once as long as size, times and inode stay the same."""
-
-    def __init__(self, root: Path | None) -> None:
-        self.file = root / "content_hashes.sqlite" if root else None
-
-    def of(self, paths: Sequence[str], progress: Callable[[int, int], None]) -> list[str]:
-        """64 hexadecimal digits for each path; for what cannot be read, the reason instead."""
-        marks = [_mark(path) for path in paths]
-        known = self._known(paths)
-        todo = [i for i, path in enumerate(paths) if not marks[i] or known.get(path, ("",))[0] != marks[i]]
-        fresh: dict[int, str] = {}
-        with ThreadPoolExecutor(4) as pool:  # reading and hashing both let other threads run
-            for done, (i, value) in enumerate(zip(todo, pool.map(lambda i: _sha256(paths[i]), todo), strict=True)):
-                fresh[i] = value
-                progress(len(paths) - len(todo) + done + 1, len(paths))
-        self._remember([(paths[i], marks[i], value) for i, value in fresh.items() if marks[i] and len(value) == 64])
-        return [fresh[i] if i in fresh else known[path][1] for i, path in enumerate(paths)]
-
-    def _known(self, paths: Sequence[str]) -> dict[str, tuple[str, str]]:
-        if self.file is None or not self.file.is_file():
-            return {}
-        wanted = set(paths)
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as base:
-            rows = base.execute("SELECT path, mark, hash FROM hashes")
-            return {path: (mark, value) for path, mark, value in rows if path in wanted}
-        return {}
-
-    def _remember(self, rows: list[tuple[str, str, str]]) -> None:
-        rows = [row for row in rows if _is_text(row[0])]
-        if self.file is None or not rows:
-            return
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as base:
-            base.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, mark TEXT, hash TEXT)")
-            base.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
-            base.commit()
-
-
-def _is_text(path: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in path)  # SQLite takes no name that is not UTF-8
-
-
-def _mark(path: str) -> str:
-    """What changes when a file's content changes; '' for a file too young to tell."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return ""
-    if time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
-        return ""
-    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
-
-
-def _sha256(path: str) -> str:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return "not a file"  # a pipe would hang
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
-        return f"unreadable: {type(error).__name__}"
+def _intact(root: Path, files: dict[str, dict[str, Any]]) -> bool:
+    """Whether all files are, to the last byte, as they were written."""
+    return all((root / name).stat().st_size == said["bytes"] for name, said in files.items()) and all(
+        blake3_of_file(root / name) == said["blake3"] for name, said in files.items()
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

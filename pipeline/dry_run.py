@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache import ContentHashes, Store
+from pipeline.cache import Store
 from pipeline.console import Say
+from pipeline.content_hashes import ContentHashes
 from pipeline.keys import Keys, settings_of
 from pipeline.schema import CacheUse
 from pipeline.stage import Stage, Workspace
@@ -55,7 +56,12 @@ def _rows(job: Any, store: Store, use: bool, say: Say) -> tuple[list[list[str]],
 def _look(stage: Stage, config: Any, made: dict[str, Any], hashes: ContentHashes, say: Say) -> dict[str, Any]:
     """A stage that looks at the world runs here too: the others' keys start from what it finds."""
     with say.progress(stage.name) as progress:
-        workspace = Workspace(Path(), progress, content_hashes=lambda paths: hashes.of(paths, progress))
+        workspace = Workspace(
+            Path(),
+            progress,
+            content_hashes=lambda paths: hashes.of(paths, progress),
+            sha256=lambda paths: hashes.sha256(paths, progress),
+        )
         return stage.run(settings_of(stage, config), workspace, **{need: made[need] for need in stage.needs})
 
 

@@ -119,7 +119,7 @@ def first_record(
         "seconds": None,
         "command": command,
         "config": plain(config),
-        "dataset": {"name": config.dataset.name, "fingerprint": None},
+        "dataset": {"name": config.dataset.name, "fingerprint": None, "facts": found.facts},
         "encoder": {"name": config.encoder.name},
         "images": {
             "listed": len(found.table),

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import record as facts_of
-from pipeline.cache import ContentHashes, Entry, Store
+from pipeline.cache import Entry, Store
 from pipeline.console import Say
+from pipeline.content_hashes import ContentHashes
 from pipeline.errors import UserError
 from pipeline.keys import Keys, captions_shown, settings_of
 from pipeline.plan import Plan, plan
@@ -289,6 +290,7 @@ class Going:
             folder,
             progress,
             content_hashes=lambda paths: self.hashes.of(paths, progress),
+            sha256=lambda paths: self.hashes.sha256(paths, progress),
             workers=self.config.embedding.workers,
             timeout=self.config.embedding.timeout,
             batch_size=self.config.embedding.batch_size,

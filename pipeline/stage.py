@@ -22,13 +22,14 @@ class Workspace:
     """What the runner lends a stage.
 
     folder: the stage's own, kept after a failure or a kill so that sharded work resumes; progress: to be told how
-    far it is (done, in all); content_hashes: SHA-256 of files, remembered between runs; workers, timeout,
-    batch_size: the `embedding` section of the config, which never changes a result.
+    far it is (done, in all); content_hashes: BLAKE3 of images and files, remembered between runs; sha256: of files;
+    workers, timeout, batch_size: the `embedding` section of the config, which never changes a result.
     """
 
     folder: Path
     progress: Callable[[int, int], None] = lambda done, total: None
     content_hashes: Callable[[Sequence[str]], list[str]] = lambda paths: ["" for _ in paths]
+    sha256: Callable[[Sequence[str]], list[str]] = lambda paths: ["" for _ in paths]
     workers: int | None = None
     timeout: float = 60.0
     batch_size: int | None = None

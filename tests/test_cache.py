@@ -1,8 +1,7 @@
-"""The store of finished stages and the memory of content hashes."""
+"""The store of finished stages."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import cache
-from pipeline.cache import ContentHashes, Entry, Store
+from pipeline.cache import Entry, Store
 from tests.making import ROOT, make_entry, python_call, waited_for
 
 
@@ -55,15 +54,15 @@ def test_an_unfinished_entry_is_kept_but_not_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["shorter", "longer", "gone", "no key", "key cut off", "key null", "key list", "no made"]
+    "damage", ["shorter", "longer", "other", "gone", "no key", "key cut off", "key null", "key list", "no made"]
 )
 def test_a_damaged_entry_is_a_miss_and_is_made_again(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
     entry = made(store)
     file, key = entry.files / "deep/x.txt", entry.folder / "key.json"
     file.chmod(0o644)
-    if damage in ("shorter", "longer"):
-        file.write_text("x" if damage == "shorter" else "made and more")
+    if damage in ("shorter", "longer", "other"):
+        file.write_text({"shorter": "x", "longer": "made and more", "other": "mode"}[damage])
     elif damage == "gone":
         file.unlink()
     elif damage == "no key":
@@ -150,117 +149,3 @@ def test_pruning_spares_what_was_used_lately(tmp_path: Path) -> None:
     cache.main(["--cache", str(tmp_path), "prune", "--older-than", "7"])
     assert store.find("stage", "used") is not None
     assert store.find("stage", "unused") is None
-
-
-def silent(done: int, total: int) -> None:
-    pass
-
-
-def sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-@pytest.fixture
-def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files count as old at once."""
-    monkeypatch.setattr(cache, "SETTLED", -1e9)
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths whose content is hashed."""
-    paths: list[str] = []
-    hashed = cache._sha256
-    monkeypatch.setattr(cache, "_sha256", lambda path: (paths.append(path), hashed(path))[1])
-    return paths
-
-
-def test_hashes_are_those_of_the_content(tmp_path: Path) -> None:
-    contents = [b"", b"a", b"x" * 3_000_000]
-    paths = []
-    for i, content in enumerate(contents):
-        (tmp_path / f"{i}").write_bytes(content)
-        paths.append(str(tmp_path / f"{i}"))
-    seen: list[tuple[int, int]] = []
-    hashes = ContentHashes(tmp_path / "c")
-    assert hashes.of(paths, lambda *at: seen.append(at)) == [sha(content) for content in contents]
-    assert seen[-1] == (3, 3)
-    assert hashes.of([], silent) == []
-    assert ContentHashes(None).of(paths[1:2], silent) == [sha(b"a")]
-
-
-@pytest.mark.usefixtures("_settled")
-def test_a_file_is_read_once(tmp_path: Path, read: list[str]) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"a")
-    assert ContentHashes(tmp_path / "c").of([str(path)], silent) == [sha(b"a")]
-    assert ContentHashes(tmp_path / "c").of([str(path)] * 2, silent) == [sha(b"a")] * 2
-    assert read == [str(path)]
-
-
-@pytest.mark.usefixtures("_settled")
-def test_a_change_of_equal_size_with_its_old_time_is_seen(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"aaaa")
-    os.utime(path, (1e9, 1e9))
-    hashes = ContentHashes(tmp_path / "c")
-    assert hashes.of([str(path)], silent) == [sha(b"aaaa")]
-    time.sleep(0.02)  # the system's clock for files ticks every few milliseconds
-    path.write_bytes(b"bbbb")
-    os.utime(path, (1e9, 1e9))
-    assert hashes.of([str(path)], silent) == [sha(b"bbbb")]
-    other = tmp_path / "y"
-    other.write_bytes(b"cccc")
-    os.utime(other, (1e9, 1e9))
-    os.replace(other, path)
-    assert hashes.of([str(path)], silent) == [sha(b"cccc")]
-
-
-def test_young_files_are_read_again(tmp_path: Path, read: list[str]) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"a")
-    hashes = ContentHashes(tmp_path / "c")
-    hashes.of([str(path)], silent)
-    path.write_bytes(b"b")  # maybe within the same tick of the clock
-    assert hashes.of([str(path)], silent) == [sha(b"b")]
-    assert read == [str(path)] * 2
-
-
-@pytest.mark.usefixtures("_settled")
-@pytest.mark.parametrize("damage", [b"", b"not a database" * 100, "half", "folder"])
-def test_a_damaged_memory_is_no_harm(tmp_path: Path, damage: bytes | str) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"a")
-    hashes = ContentHashes(tmp_path / "c")
-    hashes.of([str(path)], silent)
-    base = tmp_path / "c/content_hashes.sqlite"
-    if damage == "folder":
-        base.unlink()
-        base.mkdir()
-    else:
-        base.write_bytes(base.read_bytes()[:5000] if damage == "half" else bytes(damage))  # type: ignore[arg-type]
-    for _ in range(2):
-        assert hashes.of([str(path)], silent) == [sha(b"a")]
-
-
-def test_what_cannot_be_read_gives_its_reason_and_is_not_remembered(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "folder").mkdir()
-    odd = tmp_path / os.fsdecode(b"r\xe9")
-    odd.write_bytes(b"a")
-    os.utime(odd, (1e9, 1e9))
-    paths = [str(tmp_path / name) for name in ("pipe", "folder", "none", "nul\0", "\ud800")]
-    hashes = ContentHashes(tmp_path / "c")
-    found = hashes.of(paths, silent)
-    assert found[:3] == ["not a file", "not a file", "unreadable: FileNotFoundError"]
-    assert found[3:] == ["unreadable: ValueError", "unreadable: UnicodeEncodeError"]
-    (tmp_path / "none").write_bytes(b"a")
-    assert hashes.of([paths[2]], silent) == [sha(b"a")]
-
-
-@pytest.mark.usefixtures("_settled")
-def test_a_name_that_is_not_utf8_is_hashed_without_being_remembered(tmp_path: Path) -> None:
-    odd = tmp_path / os.fsdecode(b"r\xe9")
-    odd.write_bytes(b"a")
-    for _ in range(2):
-        assert ContentHashes(tmp_path / "c").of([str(odd)], silent) == [sha(b"a")]

@@ -198,12 +198,13 @@ def test_reading_has_a_row_for_every_file(tmp_path: Path) -> None:
 
     png_file(tmp_path / "1.png", 1)
     paths = [str(tmp_path / name) for name in ("0.png", "1.png", "2.png")]
-    files = pd.DataFrame({"id": list("abc"), "path": paths, "problem": ["", "", "odd name"]}, index=[5, 6, 7])
+    files = pd.DataFrame({"id": list("abc"), "path": paths, "problem": ["", "", "file name: odd"]}, index=[5, 6, 7])
     files = files.reset_index(drop=True)
     made = embedding.run(settings(), Workspace(tmp_path / "w"), files, pixels_handle())
     reading = made["reading"]
     assert reading["id"].tolist() == list("abc")
     assert reading["read"].tolist() == [False, True, False]
     assert reading["reason"].tolist() == ["missing", "", "file name"]
+    assert reading["detail"].tolist()[2] == "odd"
     assert reading[["width", "height"]].to_numpy().tolist() == [[0, 0], [8, 8], [0, 0]]
     assert made["image_embeddings"].shape == (1, 64)

@@ -19,14 +19,18 @@ COLUMNS = ("id", "path", "label", "caption", "group", "split", "problem", "posit
 @dataclass(frozen=True)
 class Found:
     """table: columns COLUMNS as text (None: not known), sorted by id, ids unique; `problem` says why a row cannot be
-    read although it was found, else it is empty. ignored: how many files of which ending are no images.
-    notes: what the user should know of what was left out. rows: how many the source has, `position` counts them from 0;
-    vectors without ids are matched by it. None: the source has no order of its own."""
+    read although it was found ('reason: detail'), else it is empty. ignored: how many files of which ending are no
+    images. notes: what the user should know of what was left out. rows: how many the source has, `position` counts them
+    from 0; vectors without ids are matched by it. None: the source has no order of its own. facts: what the run record
+    says of the data set besides. labels: where an image has several, a row for each that was judged: columns id, label,
+    present (bool); None where one label an image is all there is."""
 
     table: pd.DataFrame
     ignored: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rows: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    labels: pd.DataFrame | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -34,18 +38,30 @@ class Found:
         return tuple(sorted(self.table["label"].dropna().unique()))
 
 
-def candidates(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """The table of rows that give at least id and path. Raises CallError where two rows have one id."""
+def candidates(rows: Iterable[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
+    """The table of rows that give at least id and path, as a row each or as a frame: missing columns and cells are
+    filled up. Raises CallError where two rows have one id."""
     import pandas as pd
 
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(object)
-    table = table.where(table.notna(), None)
-    table["problem"] = table["problem"].fillna("")
-    table["position"] = table["position"].fillna(-1).astype(int)
-    twice = table["id"][table["id"].duplicated()]
+    given = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=list(COLUMNS))
+    ids = given["id"].to_numpy(dtype=object)
+    order = np.argsort(ids, kind="stable") if len(ids) else np.empty(0, int)
+    twice = np.flatnonzero(ids[order][1:] == ids[order][:-1])
     if len(twice):
-        raise CallError(f"dataset: two images have the id {twice.iloc[0]!r}; ids must be unique")
-    return table.sort_values("id", kind="stable", ignore_index=True)
+        raise CallError(f"dataset: two images have the id {ids[order][twice[0]]!r}; ids must be unique")
+    table = pd.DataFrame({name: _cells(given, name)[order] for name in COLUMNS}, dtype=object)
+    return table.astype({"position": int})
+
+
+def _cells(given: pd.DataFrame, name: str) -> np.ndarray:
+    """A column of COLUMNS: text or None; a position is a whole number, -1 where it is not known."""
+    missing: Any = {"problem": "", "position": -1}.get(name)
+    if name not in given:
+        cells = np.full(len(given), missing, dtype=object)
+    else:
+        cells = given[name].to_numpy(dtype=object, copy=True)
+        cells[given[name].isna().to_numpy()] = missing
+    return cells
 
 
 def subset(found: Found, limit: int, seed: int) -> Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +24,25 @@ def find(settings: TableDataset, data: Path) -> Found:
 
     Raises CallError for a table that cannot be read, a column that is not there, and ids that are not unique.
     """
+    import pandas as pd
+
     path = Path(settings.path)
     table = read_table(path, "dataset.path")
     names = {name: _column(table, name, getattr(settings.columns, name)) for name in FIELDS}
     if names["image"] is None and names["id"] is None:
         raise CallError(f"dataset.columns.image: {path.name} has no column 'image' or 'id'; it has {_listed(table)}")
     root = Path(settings.root) if settings.root else path.parent
-    values = {name: table[column].tolist() if column else [None] * len(table) for name, column in names.items()}
-    notes = _one_label(values, settings)
-    rows = [_row(i, {name: values[name][i] for name in FIELDS}, root, settings) for i in range(len(table))]
-    wanted = _of_splits(rows, settings.splits)
-    _unique([row["id"] for row in rows], names["id"] or names["image"])
-    return Found(candidates(wanted), notes=notes, rows=len(rows))
+    cells = {name: _texts(table, column) for name, column in names.items()}
+    notes = _one_label(cells, settings)
+    ids = cells["id"] if names["id"] else cells["image"]
+    _unique(ids, names["id"] or names["image"])
+    paths, problems = _places(cells["image"], names["image"], root, settings)
+    frame = pd.DataFrame(
+        {"id": ids, "path": paths, "problem": problems, "position": range(len(table))}
+        | {name: _or_none(cells[name]) for name in ("label", "caption", "group", "split")},
+        dtype=object,
+    )
+    return Found(candidates(_of_splits(frame, settings.splits)), notes=notes, rows=len(table))
 
 
 def read_table(path: Path, key: str) -> pd.DataFrame:
@@ -48,6 +56,11 @@ def read_table(path: Path, key: str) -> pd.DataFrame:
         raise CallError(f"{key}: {path.name}: tables end in {', '.join(READERS)}")
     try:
         table = reader(path)
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise CallError(
+            f"{key}: {path.name} is not UTF-8 (byte 0x{byte:02x}); save it as UTF-8: iconv -f latin1 -t utf-8 <it>"
+        ) from error
     except (ValueError, OSError, KeyError, pd.errors.ParserError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CallError(f"{key}: {path.name} cannot be read: {first}") from error
@@ -112,17 +125,31 @@ def _listed(table: pd.DataFrame) -> str:
     return ", ".join(map(str, table.columns))
 
 
-def _one_label(values: dict[str, list[Any]], settings: TableDataset) -> tuple[str, ...]:
+def _texts(table: pd.DataFrame, column: str | None) -> list[str]:
+    return table[column].tolist() if column else [""] * len(table)
+
+
+def _or_none(cells: list[str]) -> list[str | None]:
+    return [cell or None for cell in cells]
+
+
+def _one_label(cells: dict[str, list[str]], settings: TableDataset) -> tuple[str, ...]:
     """Several labels in a cell become one, or none, by the rule; says how often."""
-    if settings.label_separator is None:
+    separator = settings.label_separator
+    if separator is None:
         return ()
-    several = 0
-    for i, cell in enumerate(values["label"]):
-        parts = [part.strip() for part in (cell or "").split(settings.label_separator) if part.strip()]
-        several += len(parts) > 1
-        values["label"][i] = RULES[settings.several_labels](parts, settings.label_separator) if parts else None
-    rule = settings.several_labels.value
-    return (f"{several} images have several labels; dataset.several_labels = {rule}",) if several else ()
+    chosen = {cell: labels_of(cell, separator) for cell in set(cells["label"])}
+    several = sum(len(chosen[cell]) > 1 for cell in cells["label"])
+    rule = RULES[settings.several_labels]
+    kept = {cell: (rule(parts, separator) if parts else None) or "" for cell, parts in chosen.items()}
+    cells["label"] = [kept[cell] for cell in cells["label"]]
+    name = settings.several_labels.value
+    return (f"{several} images have several labels; dataset.several_labels = {name}",) if several else ()
+
+
+def labels_of(cell: str, separator: str) -> list[str]:
+    """The labels that stand in a cell, in their order."""
+    return [part.strip() for part in cell.split(separator) if part.strip()]
 
 
 RULES: dict[SeveralLabels, Callable[[list[str], str], str | None]] = {
@@ -132,39 +159,44 @@ RULES: dict[SeveralLabels, Callable[[list[str], str], str | None]] = {
 }
 
 
-def _row(position: int, cells: dict[str, Any], root: Path, settings: TableDataset) -> dict[str, Any]:
-    row = {name: cells[name] or None for name in ("label", "caption", "group", "split")}
-    image = cells["image"]
-    row["id"] = cells["id"] if cells["id"] is not None else image
-    row["position"] = position
-    if image is None:  # a table of ids, for vectors that exist already
-        return {**row, "path": "", "problem": "the table names no image file"}
-    if not image:
-        return {**row, "path": "", "problem": "the image column is empty"}
-    name = image if Path(image).suffix or not settings.extension else f"{image}{settings.extension}"
-    path = os.path.normpath(root / name)
-    if os.path.commonpath([path, os.path.normpath(root)]) != os.path.normpath(root):
-        return {**row, "path": path, "problem": f"the path leaves dataset.root ({root})"}
-    return {**row, "path": path}
+def _places(images: list[str], column: str | None, root: Path, settings: TableDataset) -> tuple[list[str], list[str]]:
+    """Path and problem of each image; a path that leaves the root is never opened."""
+    if column is None:  # a table of ids, for vectors that exist already
+        return [""] * len(images), ["no image named: the table has no column of images"] * len(images)
+    home = os.path.normpath(root)
+    # strings, not Path objects: a million of these take a quarter of a minute
+    names = [name if not name or os.path.splitext(name)[1] else name + settings.extension for name in images]  # noqa: PTH122
+    paths = [os.path.normpath(os.path.join(home, name)) if name else "" for name in names]  # noqa: PTH118
+    start = home if home.endswith(os.sep) else home + os.sep
+    leaves = f"outside root: the path leaves dataset.root ({root}); dataset.outside_root=true reads it"
+    problems = [
+        ""
+        if path and (settings.outside_root or path.startswith(start))
+        else leaves
+        if path
+        else "no image named: the cell is empty"
+        for path in paths
+    ]
+    return paths, problems
 
 
-def _of_splits(rows: list[dict[str, Any]], splits: list[str]) -> list[dict[str, Any]]:
+def _of_splits(rows: pd.DataFrame, splits: list[str]) -> pd.DataFrame:
     if not splits:
         return rows
-    known = list(dict.fromkeys(row["split"] for row in rows if row["split"]))
+    known = rows["split"].dropna().unique().tolist()
     for split in splits:
         if split not in known:
             raise CallError(f"dataset.splits: no row of split '{split}'{one_of(split, known)}")
-    return [row for row in rows if row["split"] in splits]
+    return rows[rows["split"].isin(splits)]
 
 
 def _unique(ids: list[str], column: str | None) -> None:
-    seen: set[str] = set()
-    twice = [name for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    counts = Counter(ids)
+    twice = [name for name, count in counts.items() for _ in range(count - 1)] if len(counts) < len(ids) else []
     if twice:
         more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
         raise CallError(
             f"dataset.columns.id: '{twice[0]}'{more} stands in column '{column}' more than once; ids are unique"
         )
-    if "" in seen:
+    if "" in counts:
         raise CallError(f"dataset.columns.id: a row of column '{column}' is empty")

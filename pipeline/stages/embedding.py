@@ -42,9 +42,8 @@ def run(
         log.error("embedding failed:\n%s", error)
         raise RunError(f"embedding: {str(error).strip().splitlines()[-1]}") from error
     reading = _nothing_read(files)
-    named = files["problem"] != ""
-    reading.loc[named, "reason"] = "file name"
-    reading.loc[named, "detail"] = files.loc[named, "problem"]
+    told = [problem.partition(": ") for problem in files["problem"]]
+    reading["reason"], reading["detail"] = [reason for reason, _, _ in told], [detail for _, _, detail in told]
     for row, reason, detail in embedded.unreadable:
         reading.loc[readable[row], ["reason", "detail"]] = [reason, detail]
     rows = readable[embedded.rows]

@@ -35,7 +35,7 @@ def _described(settings: Any, workspace: Workspace) -> EncoderHandle:
     arguments = dict(plain(settings.encoder))
     kind, normalize = arguments.pop("kind"), arguments.pop("normalize")
     arguments.pop("name")
-    look = Look(Path(settings.paths.checkpoints), lambda path: workspace.content_hashes([path])[0])
+    look = Look(Path(settings.paths.checkpoints), lambda path: workspace.sha256([path])[0])
     handle = describe(kind, arguments, normalize, look)
     if handle.description.exact_only:
         return handle

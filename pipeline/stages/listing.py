@@ -17,8 +17,9 @@ from pipeline.stage import Stage, Workspace
 def run(settings: Any, workspace: Workspace, found: Found) -> dict[str, Any]:
     """`found`: what the data set listed. `files` is what makes a vector, `candidates` all that is known of it."""
     table = found.table.copy()
-    hashes = workspace.content_hashes(table["path"].tolist())
-    table["content_hash"] = hashes
+    usable = table["problem"] == ""  # a path that leaves its root is not opened
+    table["content_hash"] = table["problem"]
+    table.loc[usable, "content_hash"] = workspace.content_hashes(table.loc[usable, "path"].tolist())
     files = table[["id", "path", "content_hash", "problem", "position"]].copy()
     if isinstance(settings.encoder, PrecomputedEncoder):
         files.attrs["rows"] = found.rows

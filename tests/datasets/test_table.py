@@ -24,7 +24,7 @@ ROWS = [
 def settings(path: Path, columns: dict[str, str] | None = None, **other: Any) -> TableDataset:
     names = dict.fromkeys(("image", "id", "label", "caption", "group", "split"), None) | (columns or {})
     given = {
-        "root": None, "extension": "", "label_separator": None, "several_labels": SeveralLabels.first, "splits": [],
+        "root": None, "outside_root": False, "extension": "", "label_separator": None, "several_labels": SeveralLabels.first, "splits": [],
     } | other  # fmt: skip
     return TableDataset(
         name="table", source="table", limit=None, sample_seed=0, max_unreadable=0.5, pixel_size=8,
@@ -86,7 +86,20 @@ def test_several_labels(tmp_path: Path, rule: str, labels: list[str | None]) -> 
 @pytest.mark.parametrize("image", ["../secret.png", "/etc/passwd", "a/../../b.png"])
 def test_no_path_leaves_the_root(tmp_path: Path, image: str) -> None:
     table = found(tmp_path, [{"id": "1", "image": image}]).table
-    assert table.loc[0, "problem"].startswith("the path leaves dataset.root")
+    assert table.loc[0, "problem"].startswith("outside root: ")
+
+
+def test_paths_leave_the_root_where_that_is_allowed(tmp_path: Path) -> None:
+    rows = [{"id": "1", "image": "../other/x.png"}, {"id": "2", "image": "/far/y.png"}]
+    table = found(tmp_path, rows, outside_root=True).table
+    assert table["path"].tolist() == [str(tmp_path.parent / "other/x.png"), "/far/y.png"]
+    assert table["problem"].tolist() == ["", ""]
+
+
+def test_another_encoding_is_said(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_bytes("image,label\na.png,é\n".encode("latin-1"))
+    with pytest.raises(CallError, match=r"items.csv is not UTF-8 \(byte 0xe9\); save it as UTF-8"):
+        find(settings(tmp_path / "items.csv"), tmp_path)
 
 
 def test_an_absolute_path_inside_the_root_is_fine(tmp_path: Path) -> None:
@@ -96,7 +109,7 @@ def test_an_absolute_path_inside_the_root_is_fine(tmp_path: Path) -> None:
 
 def test_an_empty_image_cell_is_a_problem_of_that_row(tmp_path: Path) -> None:
     table = found(tmp_path, [{"id": "1", "image": ""}, {"id": "2", "image": "x.png"}]).table
-    assert table["problem"].tolist() == ["the image column is empty", ""]
+    assert table["problem"].tolist() == ["no image named: the cell is empty", ""]
 
 
 @pytest.mark.parametrize(
@@ -121,10 +134,10 @@ def test_what_is_refused(tmp_path: Path, rows: list[dict[str, Any]], columns: di
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", b"", "a.csv cannot be read"),
+        ("a.csv", b"", "a.csv is not UTF-8"),
         ("a.csv", b"id,image\n", "a.csv has no rows"),
         ("a.csv", b'id,image\n1,"x\n', "a.csv"),
-        ("a.csv", b"id,image\n1,\xff\xfe\n", "a.csv cannot be read"),
+        ("a.csv", b"id,image\n1,\xff\xfe\n", "a.csv is not UTF-8"),
         ("a.parquet", b"PAR1 no", "a.parquet cannot be read"),
         ("a.jsonl", b"{broken\n", "a.jsonl cannot be read"),
         ("a.jsonl", b"[1, 2]\n", "a line is not an object"),

@@ -1,0 +1,143 @@
+"""Hashes of contents: of images in files, archives and tables, of weights, of what the cache keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from blake3 import blake3
+
+from inference.places import UnreadableImage, container_of, read_bytes
+
+SETTLED = 2.0  # seconds after which a file's time stamps can be believed to change with its content
+CHUNK = 8 * 2**20  # bytes read at a time
+PARALLEL = 2**20  # bytes from which one hash is worth several threads
+REMEMBERED = 20_000  # files after which their hashes are put down, so that a kill costs no more
+MISSING = ("", "")  # mark and hash of a file that is not known
+
+Progress = Callable[[int, int], None]
+
+
+class ContentHashes:
+    """Hashes of files, computed once as long as size, times and inode stay the same.
+
+    root: folder of the memory, None for none.
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        self.file = root / "content_hashes.sqlite" if root else None
+
+    def of(self, places: Sequence[str], progress: Progress) -> list[str]:
+        """BLAKE3 of each place (inference.places), 64 hexadecimal digits; for what cannot be read, the reason."""
+        return self._all("blake3", blake3_of, places, progress)
+
+    def sha256(self, paths: Sequence[str], progress: Progress) -> list[str]:
+        """SHA-256 of each file: what published weights are known by."""
+        return self._all("sha256", sha256_of, paths, progress)
+
+    def _all(self, kind: str, hashed: Callable[[str], str], places: Sequence[str], progress: Progress) -> list[str]:
+        marks = _marks(places)
+        known = self._known(kind, places)
+        todo = [i for i, place in enumerate(places) if not marks[i] or known.get(place, MISSING)[0] != marks[i]]
+        fresh: dict[int, str] = {}
+        with ThreadPoolExecutor() as pool:  # reading and hashing both let other threads run
+            for part in _parts(todo, REMEMBERED):
+                for i, value in zip(part, pool.map(hashed, [places[i] for i in part], chunksize=16), strict=True):
+                    fresh[i] = value
+                    progress(len(places) - len(todo) + len(fresh), len(places))
+                settled = [(places[i], marks[i], fresh[i]) for i in part if marks[i] and len(fresh[i]) == 64]
+                self._remember(kind, settled)
+        return [fresh[i] if i in fresh else known[place][1] for i, place in enumerate(places)]
+
+    def _known(self, kind: str, places: Sequence[str]) -> dict[str, tuple[str, str]]:
+        if self.file is None or not self.file.is_file():
+            return {}
+        wanted = set(places)
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as base:
+            rows = base.execute("SELECT place, mark, hash FROM contents WHERE kind = ?", (kind,))
+            return {place: (mark, value) for place, mark, value in rows if place in wanted}
+        return {}
+
+    def _remember(self, kind: str, rows: list[tuple[str, str, str]]) -> None:
+        rows = [row for row in rows if _is_text(row[0])]
+        if self.file is None or not rows:
+            return
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as base:
+            base.execute(
+                "CREATE TABLE IF NOT EXISTS contents (kind TEXT, place TEXT, mark TEXT, hash TEXT, "
+                "PRIMARY KEY (kind, place))"
+            )
+            base.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)", [(kind, *row) for row in rows])
+            base.commit()
+
+
+def blake3_of(place: str) -> str:
+    """64 hexadecimal digits for a file or a member of an archive; for what cannot be read, the reason."""
+    if container_of(place) != place:
+        try:
+            return blake3(read_bytes(place)).hexdigest()
+        except UnreadableImage as error:
+            return f"unreadable: {error.reason}"
+    return _of_file(place, blake3)
+
+
+def blake3_of_file(path: Path) -> str:
+    """The same of a file of ours, on all cores. Raises OSError."""
+    state = blake3(max_threads=blake3.AUTO) if path.stat().st_size >= PARALLEL else blake3()
+    with path.open("rb") as file:
+        while part := file.read(CHUNK):
+            state.update(part)
+    return state.hexdigest()
+
+
+def sha256_of(path: str) -> str:
+    """64 hexadecimal digits; for what cannot be read, the reason."""
+    return _of_file(path, hashlib.sha256)
+
+
+def _of_file(path: str, kind: Callable[[], blake3] | Callable[[], hashlib._Hash]) -> str:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return "not a file"  # a pipe would hang
+        state = kind()
+        with Path(path).open("rb", buffering=0) as file:
+            while part := file.read(CHUNK):
+                state.update(part)
+        return state.hexdigest()
+    except (OSError, ValueError) as error:
+        return f"unreadable: {type(error).__name__}"
+
+
+def _marks(places: Sequence[str]) -> list[str]:
+    """What changes when a content changes: of each file, or the container that it lies in."""
+    containers = [container_of(place) for place in places]
+    known = {container: _mark(container) for container in dict.fromkeys(containers)}
+    return [known[container] for container in containers]
+
+
+def _mark(path: str) -> str:
+    """'' for what is too young to tell, and for a folder, whose mark says nothing of the files in it."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    if stat.S_ISDIR(status.st_mode) or time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def _parts(rows: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _is_text(path: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in path)  # SQLite takes no name that is not UTF-8
