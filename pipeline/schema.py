@@ -37,6 +37,19 @@ class SeveralLabels(Enum):
     joined = "joined"
 
 
+class ReleaseLayout(Enum):
+    auto = "auto"
+    merged = "merged"
+    official = "official"
+
+
+class ManyLabels(Enum):
+    first_wanted = "first_wanted"
+    most_specific = "most_specific"
+    drop = "drop"
+    multi = "multi"
+
+
 class Space(Enum):
     projection = "projection"
     embedding = "embedding"
@@ -155,6 +168,7 @@ class DatasetSettings:
     name: str = MISSING
     source: str = MISSING  # key in pipeline.datasets.SOURCES
     limit: int | None = setting(low=1)
+    limit_per_class: int | None = setting(low=1)
     sample_seed: int = setting(low=0, high=2**32 - 1)
     max_unreadable: float = setting(low=0, high=1)
     pixel_size: int = setting(low=1, high=4096)
@@ -189,11 +203,36 @@ class ColumnSettings:
 class TableDataset(DatasetSettings):
     path: str = setting(path=True)
     root: str | None = setting(path=True)
+    outside_root: bool = MISSING
     columns: ColumnSettings = field(default_factory=ColumnSettings)
     extension: str = MISSING
     label_separator: str | None = MISSING
     several_labels: SeveralLabels = MISSING
     splits: list[str] = MISSING
+
+
+@dataclass
+class Rocov2Dataset(DatasetSettings):
+    root: str | None = setting(path=True)
+    layout: ReleaseLayout = MISSING
+    table: str | None = setting(path=True)
+    splits: list[str] = MISSING
+    several_labels: SeveralLabels = MISSING
+
+
+@dataclass
+class OpenImagesDataset(DatasetSettings):
+    root: str | None = setting(path=True)
+    labels: list[str] = setting(path=True)
+    classes_table: str | None = setting(path=True)
+    image_ids: str | None = setting(path=True)
+    classes: list[str] = MISSING
+    several_labels: ManyLabels = MISSING
+    machine_threshold: float | None = setting(low=0, high=1)
+    upright: bool = MISSING
+    download: bool = MISSING
+    base_url: str = MISSING
+    download_split: str | None = MISSING
 
 
 @dataclass

@@ -14,7 +14,7 @@ from pipeline.datasets.candidates import Found, candidates
 from pipeline.errors import CallError, nearest
 from pipeline.schema import FoldersDataset
 
-NOT_UTF8 = "the file name is not valid UTF-8: rename the file"
+NOT_UTF8 = "file name: not valid UTF-8, rename the file"
 TWICE = "so with dataset.recursive=true images would count twice"
 
 

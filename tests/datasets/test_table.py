@@ -134,7 +134,7 @@ def test_what_is_refused(tmp_path: Path, rows: list[dict[str, Any]], columns: di
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", b"", "a.csv is not UTF-8"),
+        ("a.csv", b"", "a.csv cannot be read"),
         ("a.csv", b"id,image\n", "a.csv has no rows"),
         ("a.csv", b'id,image\n1,"x\n', "a.csv"),
         ("a.csv", b"id,image\n1,\xff\xfe\n", "a.csv is not UTF-8"),
