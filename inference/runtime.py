@@ -5,8 +5,8 @@ from __future__ import annotations
 from inference.encoders import EncoderError, Runtime
 
 
-def resolve(device: str, mode: str) -> Runtime:
-    """The runtime that the settings `device` and `precision.mode` mean on this machine. Raises EncoderError.
+def resolve(device: str, mode: str, compiled: bool = False) -> Runtime:
+    """The runtime that the settings `device`, `precision.mode` and `precision.compile` mean here. Raises EncoderError.
 
     mode 'auto': the fastest type that the hardware has natively, bf16 on a GPU that knows it or a CPU with AMX, else
     fp32; with the faster way of reading. 'fp32', 'bf16' and 'fp16' mean themselves; fp32 reads by the exact way.
@@ -15,7 +15,11 @@ def resolve(device: str, mode: str) -> Runtime:
     precision = _fastest(place) if mode == "auto" else mode
     if precision == "fp16" and place == "cpu":
         raise EncoderError("fp16 is not for a CPU: choose bf16, fp32 or auto", "precision.mode")
-    return Runtime(place, precision, exact=mode == "fp32")
+    if compiled and mode == "fp32":
+        raise EncoderError(
+            "fp32 is the exact way, which is never compiled: choose auto, bf16 or fp16", "precision.mode"
+        )
+    return Runtime(place, precision, exact=mode == "fp32", compiled=compiled)
 
 
 def _device(wanted: str) -> str:

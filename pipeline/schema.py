@@ -269,7 +269,17 @@ class OpenAIEncoder(EncoderSettings):
 
 
 @dataclass
-class CheckpointEncoder(EncoderSettings):
+class PreparedOtherwise(EncoderSettings):
+    """Over the model's own preprocessing; null: as it is."""
+
+    resize: Resize | None = MISSING
+    interpolation: Interpolation | None = MISSING
+    mean: list[float] | None = MISSING
+    std: list[float] | None = MISSING
+
+
+@dataclass
+class CheckpointEncoder(PreparedOtherwise):
     path: str = setting(path=True)
     model: str | None = MISSING
     activation: Activation = MISSING
@@ -277,22 +287,18 @@ class CheckpointEncoder(EncoderSettings):
 
 
 @dataclass
-class OpenClipEncoder(EncoderSettings):
+class OpenClipEncoder(PreparedOtherwise):
     model: str = MISSING
     pretrained: str | None = MISSING  # a tag or a file
     revision: str | None = MISSING
 
 
 @dataclass
-class OwnPreprocessing(EncoderSettings):
+class OwnPreprocessing(PreparedOtherwise):
     """For encoders whose models may carry none; null: the model's own."""
 
     size: int | None = setting(low=1, high=4096)
-    resize: Resize | None = MISSING
-    interpolation: Interpolation | None = MISSING
     channels: Channels | None = MISSING
-    mean: list[float] | None = MISSING
-    std: list[float] | None = MISSING
 
 
 @dataclass
@@ -419,6 +425,7 @@ class PathSettings:
 @dataclass
 class PrecisionSettings:
     mode: PrecisionMode = MISSING
+    compile: bool = MISSING
     min_fidelity: float = setting(low=0, high=1)
 
 

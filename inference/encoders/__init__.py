@@ -85,11 +85,17 @@ class Runtime:
 
     device: as torch names it. precision: of weights and activations, 'fp32', 'bf16' or 'fp16'; vectors come out as
     float32. exact: images are read and resized by the reference path; else by a faster one, within one grey level.
+    compiled: by torch.compile, which reorders sums: off wherever `exact` is on.
     """
 
     device: str = "cpu"
     precision: str = "fp32"
     exact: bool = True
+    compiled: bool = False
+
+    def words(self) -> str:
+        """What of it changes a vector's last digits."""
+        return f"{self.precision}, compiled" if self.compiled else self.precision
 
 
 class Encoder(Protocol):
@@ -142,7 +148,7 @@ class EncoderHandle:
     def facts(self) -> dict[str, Any]:
         """For the record, before anything is loaded."""
         told = self.description
-        computed = "exact" if told.exact_only else f"{self.runtime.precision} on {self.runtime.device}"
+        computed = "exact" if told.exact_only else f"{self.runtime.words()} on {self.runtime.device}"
         return {
             "name": told.name,
             "model": told.model,

@@ -18,6 +18,7 @@ from typing import Any
 
 from inference.encoders import KINDS, Description, Encoder, EncoderError, Look, Runtime, tutorial
 from inference.encoders.checkpoints import Inspection, inspect_checkpoint
+from inference.encoders.image_settings import refuse_wrong, with_settings
 from inference.encoders.networks import first_few
 from inference.encoders.recognition import (
     ClipSizes,
@@ -37,7 +38,8 @@ KEY = "encoder.path"
 QUICK = "-quickgelu"  # how open_clip marks configurations with QuickGELU
 OWN = "clipscope"  # value of 'format' in the metadata of a file that clipscope's training writes
 # what a delegated encoder's own settings are, where this one has none of its own
-HUGGINGFACE = ("revision", "size", "mean", "std", "resize", "interpolation", "channels")
+HUGGINGFACE = ("revision", "size", "channels")
+PREPROCESSING = ("mean", "std", "resize", "interpolation")  # handed on to whatever reads the weights
 DELEGATED_KEYS = ("encoder.model", "encoder.pretrained", "encoder.weights")
 
 
@@ -52,17 +54,18 @@ class _Reader:
 
 def describe(arguments: Mapping[str, Any], look: Look) -> Description:
     """Recognise the file or folder; names and shapes are read, no numbers."""
+    refuse_wrong(arguments)
     path = Path(arguments["path"]).expanduser().resolve()
     if path.is_dir():
-        return _delegated(_folder(path), look)
+        return _delegated(_folder(path), arguments, look)
     inspection = inspect_checkpoint(path, KEY)
     inspection, architecture = _own(path, inspection)
     if architecture == "tutorial" or (not architecture and tutorial.is_tutorial(inspection.tensors)):
         return _tutorial(arguments, path, inspection, look)
     if architecture or has_clip_names(inspection.tensors):
-        return _delegated(_clip(arguments, path, inspection, architecture), look)
+        return _delegated(_clip(arguments, path, inspection, architecture), arguments, look)
     if (path.parent / "config.json").is_file() and path.stem in ("model", "pytorch_model"):
-        return _delegated(_folder(path.parent), look)
+        return _delegated(_folder(path.parent), arguments, look)
     raise EncoderError(_unrecognised(path, inspection), KEY)
 
 
@@ -77,11 +80,12 @@ def load(arguments: Mapping[str, Any], description: Description, runtime: Runtim
     return encoder
 
 
-def _delegated(reader: _Reader, look: Look) -> Description:
+def _delegated(reader: _Reader, given: Mapping[str, Any], look: Look) -> Description:
+    arguments = reader.arguments | {name: given.get(name) for name in PREPROCESSING}
     module = importlib.import_module(KINDS[reader.kind])
     with _about_the_path():
-        found: Description = module.describe(reader.arguments, look)
-    facts = (("kind", reader.kind), ("arguments", tuple(reader.arguments.items())), ("facts", found.facts))
+        found: Description = module.describe(arguments, look)
+    facts = (("kind", reader.kind), ("arguments", tuple(arguments.items())), ("facts", found.facts))
     return replace(found, name="checkpoint", recognised=reader.words, facts=facts)
 
 
@@ -129,6 +133,7 @@ def _tutorial(arguments: Mapping[str, Any], path: Path, inspection: Inspection, 
             preprocessing = Preprocessing(**{name: _hashable(value) for name, value in json.loads(said).items()})
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise EncoderError(f"{path.name}: its preprocessing cannot be read: {error}", KEY) from error
+    preprocessing = with_settings(preprocessing, {name: arguments.get(name) for name in PREPROCESSING})
     words = _words("tutorial CLIP (ResNet-50, DistilBERT)", inspection)
     return tutorial.describe(str(path), inspection.tensors, preprocessing, look, words)
 

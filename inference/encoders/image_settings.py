@@ -13,21 +13,24 @@ from inference.preprocessing import CHANNELS, Preprocessing
 def refuse_wrong(arguments: Mapping[str, Any]) -> None:
     """What is wrong whatever the model is. Raises EncoderError."""
     for name in ("mean", "std"):
-        values = arguments[name]
+        values = arguments.get(name)
         if values is not None and len(values) not in CHANNELS.values():
             raise EncoderError(f"{list(values)}: one number a channel (3), or one for all", f"encoder.{name}")
-    if arguments["std"] is not None and min(arguments["std"]) <= 0:
+    if arguments.get("std") is not None and min(arguments["std"]) <= 0:
         raise EncoderError(f"{list(arguments['std'])}: all have to be greater than 0", "encoder.std")
 
 
 def with_settings(own: Preprocessing | None, arguments: Mapping[str, Any], lacking: str = "") -> Preprocessing:
-    """`own` with what the settings size, mean, std, resize, interpolation and channels say; null leaves it as it is.
+    """`own` with what the settings size, mean, std, resize, interpolation and channels say, as far as the encoder has
+    them; null leaves it as it is.
 
     With a size of one's own nothing is cut off beyond what `resize` does. own: None where the model says nothing
     (`lacking`: of what, in words), so that size, mean and std have to be given. Raises EncoderError."""
-    given = {name: arguments[name] for name in ("resize", "interpolation", "channels") if arguments[name] is not None}
-    given |= {name: tuple(arguments[name]) for name in ("mean", "std") if arguments[name] is not None}
-    if arguments["size"] is not None:
+    given = {
+        name: arguments[name] for name in ("resize", "interpolation", "channels") if arguments.get(name) is not None
+    }
+    given |= {name: tuple(arguments[name]) for name in ("mean", "std") if arguments.get(name) is not None}
+    if arguments.get("size") is not None:
         given |= {"size": (arguments["size"], arguments["size"]), "resize_to": None}
     if own is None and (absent := [name for name in ("size", "mean", "std") if name not in given]):
         raise EncoderError(f"{lacking}: give encoder.{', encoder.'.join(absent)}", f"encoder.{absent[0]}")

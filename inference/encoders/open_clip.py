@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from inference.encoders import Description, EncoderError, Look, Runtime
 from inference.encoders.checkpoints import inspect_checkpoint, read_checkpoint
 from inference.encoders.folders import Folder, Wanted, called, find_folder, folder_name, read_json
-from inference.encoders.networks import digest, dimension_of, fill
+from inference.encoders.image_settings import refuse_wrong, with_settings
+from inference.encoders.networks import digest, dimension_of, fill, fuse_quickgelu
 from inference.encoders.torch_model import TextSide, TorchEncoder, sigmoid_probability, softmax_probability
 from inference.encoders.weights import Hub, find_weights
 from inference.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
@@ -64,7 +65,8 @@ def describe(arguments: Mapping[str, Any], look: Look) -> Description:
     """Find the model, its weights and its tokeniser."""
     name = arguments["model"]
     found = _folder(arguments, look) if name.startswith((HUB, FOLDER)) else _named(arguments, look)
-    preprocessing = _preprocessing(found)
+    refuse_wrong(arguments)
+    preprocessing = with_settings(_preprocessing(found), arguments)
     inspected = inspect_checkpoint(found.weights, _weights_key(name))
     if inspected.scripted:  # only OpenAI published such archives, all with QuickGELU, which their tensors do not show
         found.model["quick_gelu"] = True
@@ -98,6 +100,8 @@ def load(arguments: Mapping[str, Any], description: Description, runtime: Runtim
     config, preprocessing = json.loads(facts["config"]), Preprocessing(**facts["preprocessing"])
     network = _network(config, facts["tower"])
     _fill(network, description.weights[0], description.model, _weights_key(arguments["model"]))
+    if not runtime.exact:
+        fuse_quickgelu(network)
 
     def encode_image(pixels: torch.Tensor) -> torch.Tensor:
         return network.encode_image(pixels, normalize=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference.encoders import Description, EncoderError, Look, Runtime
 from inference.encoders.checkpoints import Inspection, inspect_checkpoint, read_checkpoint
+from inference.encoders.image_settings import with_settings
 from inference.encoders.networks import fill, fuse_quickgelu, undrawn
 from inference.encoders.recognition import clip_sizes, looks_like
 from inference.encoders.torch_model import TextSide, TorchEncoder, softmax_probability
@@ -139,7 +140,7 @@ def describe(arguments: Mapping[str, Any], look: Look) -> Description:
     inspection = inspect_checkpoint(found.path, "encoder.weights")
     architecture = architecture_of(inspection, found.path.name, "encoder.weights")
     name = _named(architecture, wanted, found.path.name)
-    preprocessing = PREPROCESSING[arguments["preprocessing"]](architecture.image_size)
+    preprocessing = with_settings(PREPROCESSING[arguments["preprocessing"]](architecture.image_size), arguments)
     digest = look.content_hash(str(found.path))
     return Description(
         name="openai",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.encoders import Description, NoTextSide, Runtime
+from inference.encoders import Description, EncoderError, NoTextSide, Runtime
 from inference.images import ImageFile
 from inference.preprocessing import Preprocessing
 
@@ -63,6 +63,25 @@ def _laid_out(network: torch.nn.Module, device: str) -> torch.nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
+def compiled(encode_image: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The same by torch.compile, at its first call. That raises EncoderError where this machine cannot compile."""
+    import torch
+
+    faster = torch.compile(encode_image)
+
+    def call(pixels: torch.Tensor) -> torch.Tensor:
+        try:
+            vectors: torch.Tensor = faster(pixels)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise EncoderError(
+                f"torch cannot compile it here: {first}; false does without", "precision.compile"
+            ) from error
+        return vectors
+
+    return call
+
+
 class TorchEncoder:
     """A network behind the `Encoder` interface.
 
@@ -85,7 +104,8 @@ class TorchEncoder:
         self.description, self.runtime, self.preprocessing = description, runtime, preprocessing
         network = network.to(runtime.device, network_dtype(runtime)).eval().requires_grad_(False)
         self.network = _laid_out(network, runtime.device)
-        self.encode_image, self.dimension, self.text = encode_image, dimension, text
+        self.encode_image = compiled(encode_image) if runtime.compiled else encode_image
+        self.dimension, self.text = dimension, text
         self.truncated_texts = 0
         self.largest_batch: int | None = None  # found out when the device's memory was too small
 

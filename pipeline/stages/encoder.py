@@ -41,7 +41,7 @@ def _described(settings: Any, workspace: Workspace) -> EncoderHandle:
         return handle
     from inference.runtime import resolve
 
-    runtime = resolve(settings.device, settings.precision.mode.value)
+    runtime = resolve(settings.device, settings.precision.mode.value, settings.precision.compile)
     return replace(handle, runtime=runtime, min_fidelity=settings.precision.min_fidelity)
 
 
@@ -52,7 +52,7 @@ def fingerprints(made: Mapping[str, Any]) -> dict[str, str]:
         return {"encoder": f"{handle.image_fingerprint}:normalize={handle.normalize}"}
     fingerprint = f"{handle.description.image_fingerprint}:normalize={handle.normalize}"
     if is_guarded(handle):  # the device is no part of it
-        fingerprint += f":{handle.runtime.precision}:min_fidelity={handle.min_fidelity}"
+        fingerprint += f":{handle.runtime.words()}:min_fidelity={handle.min_fidelity}"
     return {"encoder": fingerprint}
 
 

@@ -152,6 +152,23 @@ def test_an_open_clip_state_dict(
     assert apart(encoder.encode_images(PIXELS), wrong) > 1e-6
 
 
+OTHER = {"mean": [0.5], "std": [0.25], "resize": "squash", "interpolation": "bilinear"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_preprocessing_of_ones_own_goes_with_every_form(tmp_path: Path, look: Look, configs: None) -> None:
+    """open_clip's form and OpenAI's."""
+    save_file(network().state_dict(), tmp_path / "a.safetensors")
+    save_archive(tmp_path / "b.pt", random_state(TINY_VIT), TINY_VIT)
+    for name in ("a.safetensors", "b.pt"):
+        own, other = loaded(tmp_path / name, look), loaded(tmp_path / name, look, **OTHER)
+        assert own.preprocessing.mean != other.preprocessing.mean == (0.5,)
+        assert (other.preprocessing.resize, other.preprocessing.interpolation) == ("squash", "bilinear")
+        assert own.description.image_fingerprint != other.description.image_fingerprint
+    with pytest.raises(EncoderError, match="all have to be greater than 0"):
+        described(tmp_path / "b.pt", look, std=[0.0])
+
+
 def test_a_clip_with_its_text_tower_apart(tmp_path: Path, look: Look, configs: None) -> None:
     path, model = tmp_path / "custom.pt", network(SIGLIP | {"embed_dim": 48})
     torch.save(model.state_dict(), path)

@@ -189,6 +189,13 @@ def test_a_file_of_ones_own(folders: dict[str, Path], tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+def test_the_fast_way_has_the_fused_activation(folders: dict[str, Path]) -> None:
+    described = handle(f"local-dir:{folders['quick']}")
+    exact, fast = (described.at(Runtime(exact=exact)).load() for exact in (True, False))
+    assert "QuickGELU" in str(exact.network) and "QuickGELU" not in str(fast.network)  # type: ignore[attr-defined]
+    assert cosine_gap(fast.encode_images(pixels()), exact.encode_images(pixels())) < 1e-9
+
+
 @pytest.mark.usefixtures("tiny")
 def test_weights_that_do_not_fit_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     tensors = load_file(folders["clip"] / "open_clip_model.safetensors")

@@ -385,3 +385,18 @@ def test_the_fused_activation_is_the_same_function(tmp_path: Path) -> None:
         assert apart(fused.encode_image(pixels).numpy(), plain.encode_image(pixels).numpy()) < 1e-9
         tokens = torch.stack([torch.arange(77) * 3 + 1, torch.arange(77) * 5 + 2])
         assert apart(fused.encode_text(tokens).numpy(), plain.encode_text(tokens).numpy()) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_network_is_the_same_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_archive(tmp_path / "ViT-B-32.pt", random_state(TINY_VIT), TINY_VIT)
+    found = described(tmp_path, weights=str(tmp_path / "ViT-B-32.pt"))
+    pixels = random_pixels(TINY_VIT)
+    plain, compiled = (openai.load({}, found, Runtime(exact=False, compiled=c)) for c in (False, True))
+    assert apart(compiled.encode_images(pixels), plain.encode_images(pixels)) < 1e-9
+    torch.compiler.reset()
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-compiler-of-that-name"))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    with pytest.raises(EncoderError, match=r"torch cannot compile it here: .*; false does without"):
+        openai.load({}, found, Runtime(exact=False, compiled=True)).encode_images(pixels)
