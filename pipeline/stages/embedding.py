@@ -10,19 +10,23 @@ import pandas as pd
 
 from inference.embed import PASSING, Embedded, EmbeddingFailed, embed
 from inference.encoders import EncoderError, EncoderHandle
+from inference.images import ReadingRules
 from pipeline.datasets.vectors import Precomputed
 from pipeline.errors import RunError
+from pipeline.schema import SixteenBit, plain
 from pipeline.stage import Stage, Workspace
 
 log = logging.getLogger(__name__)
+
+NARROW = 1 / 8  # of the range of 16 bits: images that use less, 12 bits say, come out nearly black where it is all kept
 
 
 def run(
     settings: Any, workspace: Workspace, files: pd.DataFrame, encoder: EncoderHandle | Precomputed
 ) -> dict[str, Any]:
     """`image_embeddings` (n, d): a row for each file that could be read, in their order. `reading` (a row a file):
-    read, width and height in pixels as shown (0: not known), reason and detail where it could not be read. `encoding`
-    (one row): how the vectors were computed in the end."""
+    read, what inference.shards.Seen says of it (0, '' and NaN: not known), reason and detail where it could not be
+    read. `encoding` (one row): how the vectors were computed in the end."""
     if isinstance(encoder, Precomputed):
         return _matched(workspace, files, encoder)
     readable = files.index[files["problem"] == ""].to_numpy()
@@ -31,6 +35,7 @@ def run(
             files["path"].iloc[readable].tolist(),
             encoder,
             workspace.folder,
+            rules=ReadingRules(**plain(settings.images)),
             workers=workspace.workers,
             timeout=workspace.timeout,
             batch_size=workspace.batch_size,
@@ -48,14 +53,26 @@ def run(
         reading.loc[readable[row], ["reason", "detail"]] = [reason, detail]
     rows = readable[embedded.rows]
     reading.loc[rows, "read"] = True
-    reading.loc[rows, "width"] = embedded.sizes[:, 0]
-    reading.loc[rows, "height"] = embedded.sizes[:, 1]
+    for column in embedded.seen:
+        reading.loc[rows, column] = embedded.seen[column].to_numpy()
+    if settings.images.sixteen_bit is SixteenBit.full:
+        _warn_of_narrow(reading)
     passing = int(reading["reason"].isin(PASSING).sum())
     if passing:
         log.warning(
             "%d images failed for reasons that may pass; nothing is kept, the next run tries them again", passing
         )
     return {"image_embeddings": embedded.vectors, "reading": reading, "encoding": _encoding(embedded, encoder)}
+
+
+def _warn_of_narrow(reading: pd.DataFrame) -> None:
+    narrow = int((reading["range_used"] < NARROW).sum())
+    if narrow:
+        log.warning(
+            "%d images of 16 bits use less than an eighth of the range and are nearly black: images.sixteen_bit=range "
+            "uses the range of each image",
+            narrow,
+        )
 
 
 def _encoding(embedded: Embedded, asked: EncoderHandle) -> pd.DataFrame:
@@ -72,7 +89,7 @@ def _encoding(embedded: Embedded, asked: EncoderHandle) -> pd.DataFrame:
         )  # fmt: skip
     single = used.description.exact_only
     row = {
-        "precision": f"exact ({embedded.vectors.dtype})" if single else used.runtime.precision,
+        "precision": f"exact ({embedded.vectors.dtype})" if single else used.runtime.words(),
         "device": "cpu" if single else used.runtime.device,
         "dimension": embedded.vectors.shape[1],
         "dtype": str(embedded.vectors.dtype),
@@ -104,14 +121,17 @@ def _matched(workspace: Workspace, files: pd.DataFrame, encoder: Precomputed) ->
 
 
 def _nothing_read(files: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"id": files["id"], "read": False, "width": 0, "height": 0, "reason": "", "detail": ""})
+    unknown: dict[str, Any] = {"width": 0, "height": 0, "format": "", "mode": "", "bytes": 0}
+    unknown |= dict.fromkeys(("range_used", "brightness", "sharpness"), float("nan"))
+    return pd.DataFrame({"id": files["id"], "read": False, **unknown, "reason": "", "detail": ""})
 
 
 STAGE = Stage(
     name="embedding",
     needs=("files", "encoder"),
     makes=("image_embeddings", "reading", "encoding"),
-    version=4,
+    settings=("images",),
+    version=5,
     run=run,
     metrics=metrics,
     settled=lambda made: not made["reading"]["reason"].isin(PASSING).any(),
