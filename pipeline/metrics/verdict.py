@@ -1,0 +1,106 @@
+"""From the numbers to a sentence: are there clusters, or was one cloud cut up?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.metrics.gaps import NONE, REAL
+from pipeline.metrics.significance import Excess
+
+Level = Literal["supported", "weak", "none", "unknown"]
+ALPHA = 0.05
+FEWEST = 50  # images below which nothing can be concluded
+WORDS: dict[Level, str] = {
+    "supported": "clusters supported",
+    "weak": "weak",
+    "none": "no clusters supported",
+    "unknown": "cannot be told",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict is based on.
+
+    images: that were compared, of `of`; clusters: how many. projection: the silhouette of the clusters in the
+    projection against nulls, None where there is no projection, `method` its name in words; embedding: their
+    silhouette in the embedding; gap: the median of the clusters' gaps there, NaN where there is none to be told;
+    real_gaps: clusters with a gap of at most 0.7.
+    """
+
+    images: int
+    of: int
+    clusters: int
+    method: str
+    projection: Excess | None
+    embedding: Excess
+    gap: float
+    real_gaps: int
+
+
+def decide(evidence: Evidence) -> tuple[Level, str]:
+    """The verdict, and why nothing can be told ('' otherwise).
+
+    Supported: the silhouette in the embedding exceeds that of the null clouds (p < 0.05) and the median gap is real.
+    None: no excess, or no gaps: a cloud that is no Gaussian exceeds one without any clusters. Between: weak.
+    """
+    if evidence.images < FEWEST:
+        return "unknown", f"{evidence.images} images are too few: at least {FEWEST}"
+    if evidence.clusters < 2:
+        return "unknown", "there is one cluster" if evidence.clusters else "all images are noise"
+    if not math.isfinite(evidence.embedding.p):
+        return "unknown", "the silhouette is not defined, of the data or of the clouds compared with"
+    if not math.isfinite(evidence.gap):
+        return "unknown", "the clusters are too small to see gaps between them"
+    more = evidence.embedding.p < ALPHA
+    if more and evidence.gap <= REAL:
+        return "supported", ""
+    if (more and evidence.gap < NONE) or (not more and evidence.gap <= REAL):
+        return "weak", ""
+    return "none", ""
+
+
+def sentence(evidence: Evidence) -> str:
+    """The verdict for readers who never heard of a null."""
+    level, why = decide(evidence)
+    if level == "unknown":
+        return f"Whether there are clusters cannot be told: {why}."
+    first = ""
+    if evidence.projection is not None:
+        observed, null = evidence.projection.observed, evidence.projection.null_mean
+        first = (
+            f"The {evidence.method} silhouette is {observed:.2f}; a structureless cloud with the same covariance gives "
+            f"{null:.2f} through the same pipeline. "
+        )
+    cloud = "that cloud" if first else "a structureless cloud with the same covariance"
+    beyond, p = evidence.embedding.excess, evidence.embedding.p
+    exceeds = f"exceed {cloud} by {beyond:.2f}" if p < ALPHA else f"do not exceed {cloud} ({beyond:+.2f}, p = {_p(p)})"
+    joint = "but" if (p < ALPHA) != (evidence.gap <= REAL) else "and"
+    ends = _conclusion(evidence, level)
+    return f"{first}In the encoder's own space the groups {exceeds} {joint} {_gaps(evidence)}: {ends}."
+
+
+def _gaps(evidence: Evidence) -> str:
+    number = f"({evidence.gap:.2f}; 1 = none)"
+    if evidence.gap <= REAL:
+        return f"are separated by real gaps {number}"
+    if evidence.gap < NONE:
+        return f"are separated by shallow dips only {number}"
+    return f"have no gaps between them {number}"
+
+
+def _conclusion(evidence: Evidence, level: Level) -> str:
+    if level == "weak":
+        return "weak evidence of clusters"
+    if level == "none" and evidence.real_gaps > 1:
+        return f"{WORDS[level]} at k = {evidence.clusters}, though {evidence.real_gaps} of the clusters have a gap around"\
+            " them: try fewer"  # fmt: skip
+    if level == "none" and evidence.embedding.p < ALPHA:
+        return f"{WORDS[level]}; a cloud that is no Gaussian was cut up"
+    return WORDS[level]
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
