@@ -8,20 +8,23 @@ given up where it is not near enough.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from inference import fidelity
 from inference.encoders import EncoderHandle
 from inference.fidelity import Fidelity, is_guarded, make_fidelity, measured
-from inference.shards import Announce, Reading, Task, is_complete, make_shard
+from inference.images import USUAL, ReadingRules
+from inference.places import container_of
+from inference.shards import CHANGED, Announce, Reading, Seen, Task, is_complete, make_shard, reading_of
 from inference.workers import Card, EmbeddingFailed, Progress, ReadAndEncode, ReadOnly, Supervisor
 
 log = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ log = logging.getLogger(__name__)
 SHARD = 256  # rows; also the most that a kill can cost each worker
 SMALL = 8 * 2**20  # bytes of files below which starting processes costs more than it saves
 FEW = 64  # images for a network: the same
-PASSING = ("timeout", "killed", "out of memory")  # reasons that may be gone next time: such shards are made again
+PASSING = ("timeout", "killed", "out of memory", CHANGED)  # reasons that may be gone next time
 BATCH = {"pixels": 64, "cpu": 16, "gpu": 256}  # images encoded at a time, never across shards
 ROOM = 3 * 2**30  # bytes of memory that a worker with a network takes besides its weights
 
@@ -38,13 +41,14 @@ __all__ = ["PASSING", "Embedded", "EmbeddingFailed", "embed"]
 
 @dataclass(frozen=True)
 class Embedded:
-    """vectors: (n, d) in row order of what could be read, memory-mapped; rows: (n,) int64, which they were;
-    sizes: (n, 2) int64 width and height in pixels; unreadable: (row, reason, detail) of the rest; handle: the encoder
-    as it was used in the end; fidelity: of the fast way to the exact one, None where the exact one was asked for."""
+    """vectors: (n, d) in row order of what could be read, memory-mapped; rows: (n,) int64, which they were; seen: a row
+    for each with the columns of `inference.shards.Seen`; unreadable: (row, reason, detail) of the rest; handle: the
+    encoder as it was used in the end; fidelity: of the fast way to the exact one, None where the exact one was asked
+    for."""
 
     vectors: np.ndarray
     rows: np.ndarray
-    sizes: np.ndarray
+    seen: pd.DataFrame
     unreadable: list[tuple[int, str, str]]
     handle: EncoderHandle
     fidelity: Fidelity | None
@@ -59,6 +63,8 @@ def embed(
     handle: EncoderHandle,
     folder: Path,
     *,
+    rules: ReadingRules = USUAL,
+    contents: Sequence[str] = (),
     workers: int | None = None,
     timeout: float = 60.0,
     batch_size: int | None = None,
@@ -66,12 +72,13 @@ def embed(
 ) -> Embedded:
     """Vectors of the images at `paths`, in their order. `folder` keeps the shards until all are made.
 
-    workers: processes; None for one a core (small sets stay in this process), 0 for none. timeout: seconds that one
-    image may take in a worker. batch_size: images encoded at a time, None for what suits the device. Where the
-    handle's way is less near to the exact one than its `min_fidelity`, all is computed exactly. What cannot be read is
-    left out and listed. Raises EmbeddingFailed and EncoderError.
+    rules: how images are read. contents: for each image the BLAKE3 of its bytes when it was listed, or why it could
+    not be read then; one that is another by now is left out ('changed'). None given: not looked at. workers: processes;
+    None for one a core (small sets stay in this process), 0 for none. timeout: seconds that one image may take in a
+    worker. batch_size: images encoded at a time, None for what suits the device. Where the handle's way is less near to
+    the exact one than its `min_fidelity`, all is computed exactly. What cannot be read is left out and listed. Raises EmbeddingFailed and EncoderError.
     """
-    embedding = _Embedding(paths, handle, folder, workers, timeout, batch_size, progress)
+    embedding = _Embedding(paths, handle, folder, rules, contents, workers, timeout, batch_size, progress)
     try:
         embedding.make()
     except _TooFar:
@@ -85,18 +92,22 @@ class _Embedding:
     """One call of `embed`."""
 
     def __init__(
-        self, paths: Sequence[str], handle: EncoderHandle, folder: Path, workers: int | None, timeout: float,
-        batch_size: int | None, progress: Progress,
+        self, paths: Sequence[str], handle: EncoderHandle, folder: Path, rules: ReadingRules,
+        contents: Sequence[str], workers: int | None, timeout: float, batch_size: int | None, progress: Progress,
     ) -> None:  # fmt: skip
         self.paths, self.handle, self.folder, self.workers = paths, handle, folder, workers
-        self.timeout, self.progress = timeout, progress
+        self.rules, self.timeout, self.progress = rules, timeout, progress
         self.shards = folder / "shards"
         self.asked = handle
         on_card = handle.runtime.device != "cpu"
         usual = "pixels" if handle.description.exact_only else "gpu" if on_card else "cpu"
         self.batch = batch_size or BATCH[usual]
-        rows = list(enumerate(paths))
-        self.tasks = [Task(i // SHARD, rows[i : i + SHARD], self.batch) for i in range(0, len(rows), SHARD)]
+        self.tasks = [self._task(start, contents) for start in range(0, len(paths), SHARD)]
+
+    def _task(self, start: int, contents: Sequence[str]) -> Task:
+        rows = range(start, min(start + SHARD, len(self.paths)))
+        listed = {row: contents[row] for row in rows} if contents else {}
+        return Task(start // SHARD, [(row, self.paths[row]) for row in rows], self.batch, self.rules, listed)
 
     def make(self) -> None:
         """Every shard that is not there yet. Raises _TooFar where the fast way has to be given up."""
@@ -108,7 +119,7 @@ class _Embedding:
         if not todo:
             return
         to_compare = is_guarded(self.handle) and measured(self.folder) is None
-        guard = [fidelity.task(list(enumerate(self.paths)), self.batch)] if to_compare else []
+        guard = [self._comparison()] if to_compare else []
         count = _workers(self.workers, [path for task in todo for _, path in task.rows], len(todo), self.handle)
         if count == 0:
             self._make_here(guard, todo, done)
@@ -120,6 +131,9 @@ class _Embedding:
             supervisor.run([*guard, *todo], count)
         else:
             self._make_on_card(bool(guard), todo, done, count)
+
+    def _comparison(self) -> Task:
+        return fidelity.task(list(enumerate(self.paths[: fidelity.CANDIDATES])), self.batch, self.rules)
 
     def _judge(self) -> None:
         found = measured(self.folder)
@@ -154,7 +168,7 @@ class _Embedding:
         supervisor.run(todo, count)
 
     def _compare_on_card(self) -> None:
-        task = fidelity.task(list(enumerate(self.paths)), self.batch)
+        task = self._comparison()
         vectors = []
         for handle in (self.handle, self.handle.at(fidelity.exact(self.handle.runtime))):
             encoder, tray = handle.load(), _Tray()
@@ -167,14 +181,16 @@ class _Embedding:
 
     def assembled(self) -> Embedded:
         """One array of all shards. The shards stay: whoever owns the folder removes them with it."""
-        records = [
-            json.loads((self.shards / f"{task.number:05d}.json").read_text(encoding="utf-8")) for task in self.tasks
-        ]
-        unreadable = [(int(row), str(why), str(detail)) for r in records for row, why, detail in r["unreadable"]]
+        rows, seen, unreadable = [np.empty(0, np.int64)], [_seen_table([])], []
+        for task in self.tasks:  # one by one: what JSON makes of a million rows takes gigabytes
+            told = reading_of(self.shards, task.number)
+            rows.append(np.array(told["rows"], np.int64))
+            seen.append(_seen_table(told["seen"]))
+            unreadable += [(int(row), str(why), str(detail)) for row, why, detail in told["unreadable"]]
         embedded = Embedded(
-            vectors=self._joined(sum(len(record["rows"]) for record in records)),
-            rows=np.array([row for r in records for row in r["rows"]], np.int64),
-            sizes=np.array([size for r in records for size in r["sizes"]], np.int64).reshape(-1, 2),
+            vectors=self._joined(sum(map(len, rows))),
+            rows=np.concatenate(rows),
+            seen=pd.concat(seen, ignore_index=True),
             unreadable=unreadable,
             handle=self.handle,
             fidelity=measured(self.folder) if is_guarded(self.asked) else None,
@@ -184,18 +200,26 @@ class _Embedding:
         return embedded
 
     def _joined(self, n: int) -> np.ndarray:
-        first = np.load(self.shards / "00000.npy", mmap_mode="r") if self.tasks else np.empty((0, 0), np.float32)
+        """Written as a file, not through a map of it: that counts as memory, and ends the process by a signal where the
+        disk is full."""
+        files = [self.shards / f"{task.number:05d}.npy" for task in self.tasks]
+        first = np.load(files[0], mmap_mode="r") if files else np.empty((0, 0), np.float32)
         if n == 0:
             return np.empty((0, first.shape[1]), first.dtype)
         target = self.folder / "image_embeddings.npy"
-        whole = np.lib.format.open_memmap(target, "w+", first.dtype, (n, first.shape[1]))
-        at = 0
-        for task in self.tasks:
-            part = np.load(self.shards / f"{task.number:05d}.npy")
-            whole[at : at + len(part)] = part
-            at += len(part)
-        whole.flush()
+        told = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
+        with target.open("wb") as whole:
+            np.lib.format.write_array_header_1_0(whole, {**told, "shape": (n, first.shape[1])})
+            for file in files:
+                whole.write(np.ascontiguousarray(np.load(file)).data)
         return np.load(target, mmap_mode="r")
+
+
+def _seen_table(rows: list[list[Any]]) -> pd.DataFrame:
+    """The columns of `Seen`, text kept as compactly as pandas has it."""
+    kinds = {"width": "int64", "height": "int64", "format": "str", "mode": "str", "bytes": "int64"}
+    kinds |= dict.fromkeys(("range_used", "brightness", "sharpness"), "float64")
+    return pd.DataFrame(rows, columns=list(Seen._fields)).astype(kinds)
 
 
 class _Tray:
@@ -218,7 +242,7 @@ def _workers(wanted: int | None, paths: list[str], shards: int, handle: EncoderH
     network = not handle.description.exact_only
     if network and len(paths) <= FEW:
         return 0
-    if not network and len(paths) <= 16 * SHARD and sum(_bytes(path) for path in paths) <= SMALL:
+    if not network and len(paths) <= 16 * SHARD and sum(map(_bytes, set(map(container_of, paths)))) <= SMALL:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if network and handle.runtime.device == "cpu":

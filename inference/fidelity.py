@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.encoders import Encoder, EncoderHandle, Runtime
+from inference.images import ReadingRules
 from inference.shards import Announce, Reading, Task, batches, read, write_json
 
 IMAGES = 16  # compared
@@ -38,9 +39,9 @@ def is_guarded(handle: EncoderHandle) -> bool:
     return not handle.description.exact_only and handle.runtime != exact(handle.runtime)  # pixels have one way only
 
 
-def task(rows: list[tuple[int, str]], batch: int) -> Task:
+def task(rows: list[tuple[int, str]], batch: int, rules: ReadingRules) -> Task:
     """The comparison as a task for a worker."""
-    return Task(NUMBER, rows[:CANDIDATES], batch)
+    return Task(NUMBER, rows[:CANDIDATES], batch, rules)
 
 
 def make_fidelity(fast: Encoder, handle: EncoderHandle, task: Task, folder: Path, announce: Announce) -> None:

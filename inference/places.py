@@ -5,28 +5,34 @@ A place is a string: a path, or `scheme://member::container`, with the container
     zip://test/a.jpg::/data/test_images.zip          a member of a zip archive, by its name in there
     tar://1536+20480/a.jpg::/data/000000.tar         offset and size of its bytes in a plain tar, then its name
     parquet://17/image::/data/train-00000.parquet    row of the file and column: bytes, or a struct with 'bytes'
-    arrow://17/image::/data/saved                    the same of a data set that `datasets` saved to disk
+    arrow://17/image::/data/saved/data-0.arrow       the same of a file that `datasets` keeps
+
+    turned://90::<any of these, or a path>           the same image, to be turned counter-clockwise before it is used
 
 Nothing is ever unpacked to disk. Names inside archives are looked up, never used as paths.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import os
 import re
 import stat
 import threading
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 256 * 2**20  # a decoder scanning junk for longer would be taken for a hang
 OPEN = 4  # containers that a process keeps open
-HELD = 256 * 2**20  # bytes of Parquet's row groups that a process keeps
+HELD = 64 * 2**20  # bytes of each open Parquet column that a process keeps
+READ = 4 * 2**20  # of them read at a time, about
 
 _INSIDE = re.compile(r"(zip|tar|parquet|arrow)://(.*)::([^:].*)", re.DOTALL)
+_TURNED = re.compile(r"turned://(90|180|270)::(.+)", re.DOTALL)
 
 
 class UnreadableImage(Exception):
@@ -45,15 +51,36 @@ def inside(scheme: str, member: str, container: str | Path) -> str:
     return f"{scheme}://{member}::{container}"
 
 
+def turned(place: str, degrees: int) -> str:
+    """The same image turned counter-clockwise by 0, 90, 180 or 270 degrees: of its pixels as they are stored, in place
+    of what an EXIF block says. ValueError for other angles."""
+    if degrees not in (0, 90, 180, 270):
+        raise ValueError(f"an image is turned by 0, 90, 180 or 270 degrees, not by {degrees}")
+    return f"turned://{degrees}::{place}" if degrees else place
+
+
+def turn_of(place: str) -> int:
+    """Degrees counter-clockwise by which the image is to be turned: 0, 90, 180 or 270."""
+    match = _TURNED.fullmatch(place)
+    return int(match[1]) if match else 0
+
+
+def unturned(place: str) -> str:
+    """Where the bytes are, without the turn."""
+    match = _TURNED.fullmatch(place)
+    return match[2] if match else place
+
+
 def container_of(place: str) -> str:
     """The file (or folder) on disk that has the image in it; the path itself where it is a file of its own."""
+    place = unturned(place)
     match = _INSIDE.fullmatch(place)
     return match[3] if match else place
 
 
 def member_of(place: str) -> str:
     """The member's name for people, '' for a file of its own."""
-    match = _INSIDE.fullmatch(place)
+    match = _INSIDE.fullmatch(unturned(place))
     if not match:
         return ""
     return match[2].partition("/")[2] if match[1] == "tar" else match[2]
@@ -64,9 +91,10 @@ def read_bytes(place: str | Path, limit: int = MAX_BYTES) -> bytes:
 
     Raises UnreadableImage with reason 'missing', 'not a file', 'not readable', 'too large', 'empty' or 'damaged'.
     """
-    match = _INSIDE.fullmatch(str(place))
+    place = unturned(str(place))
+    match = _INSIDE.fullmatch(place)
     try:
-        data = READERS[match[1]](match[2], _regular(match[3]), limit) if match else _file(str(place), limit)
+        data = READERS[match[1]](match[2], _regular(match[3]), limit) if match else _file(place, limit)
     except FileNotFoundError as error:
         raise UnreadableImage("missing", "no such file, or a broken link") from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -90,9 +118,8 @@ def _must_fit(size: int, limit: int) -> None:
 
 
 def _regular(container: str) -> str:
-    mode = os.stat(container).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise UnreadableImage("not a file", "its archive is a pipe or device")
+    if not stat.S_ISREG(os.stat(container).st_mode):
+        raise UnreadableImage("not a file", "its archive is a folder, pipe or device")
     return container
 
 
@@ -145,13 +172,15 @@ def _from_tar(member: str, container: str, limit: int) -> bytes:
 
 def _from_parquet(member: str, container: str, limit: int) -> bytes:
     row, _, column = member.partition("/")
-    value = _PARQUET.value(container, int(row), column)
-    return _bytes_of(value, limit)
+    return _bytes_of(_PARQUET.value(container, int(row), column), limit)
 
 
 def _from_arrow(member: str, container: str, limit: int) -> bytes:
     row, _, column = member.partition("/")
-    value = _DATASETS.of(container)[int(row)][column]
+    try:
+        value = _ARROWS.of(container).column(column)[int(row)].as_py()
+    except (KeyError, IndexError) as error:
+        raise _gone() from error
     return _bytes_of(value, limit)
 
 
@@ -166,32 +195,79 @@ def _bytes_of(value: Any, limit: int) -> bytes:
     return data
 
 
-class _RowGroups:
-    """Single cells of Parquet files: whole row groups are read, a few of them kept."""
+def _gone() -> UnreadableImage:
+    return UnreadableImage("missing", "its table has no such row or column any more")
+
+
+def _damaged(error: Exception) -> UnreadableImage:
+    return UnreadableImage("damaged", f"its table: {(str(error).splitlines() or [''])[0]}")
+
+
+class _Cells:
+    """The cells of one column in one row group. They can only be read from its start on, so what was read last is
+    kept; a row group as large as the file (pandas writes such) is never in memory whole."""
+
+    def __init__(self, file: Any, group: int, column: str) -> None:
+        self.file, self.group, self.column = file, group, column
+        facts = file.metadata.row_group(group)
+        leaves = [facts.column(i) for i in range(facts.num_columns)]
+        size = sum(leaf.total_uncompressed_size for leaf in leaves if leaf.path_in_schema.split(".")[0] == column)
+        self.step = max(1, min(facts.num_rows, facts.num_rows * READ // max(1, size)))
+        self._begin()
+
+    def _begin(self) -> None:
+        self.batches: Iterator[Any] = self.file.iter_batches(
+            self.step, row_groups=[self.group], columns=[self.column], use_threads=False
+        )
+        self.kept: deque[tuple[int, Any]] = deque()  # (first row, cells)
+        self.end = 0
+
+    def value(self, row: int) -> Any:
+        """The cell as Python has it."""
+        import pyarrow as pa
+
+        if self.kept and row < self.kept[0][0]:
+            self._begin()
+        try:
+            while row >= self.end:
+                self._read()
+        except (StopIteration, KeyError) as error:
+            raise _gone() from error
+        except pa.ArrowException as error:
+            self._begin()
+            raise _damaged(error) from error
+        first, cells = next(some for some in reversed(self.kept) if some[0] <= row)
+        return cells[row - first].as_py()
+
+    def _read(self) -> None:
+        cells = next(self.batches).column(self.column)
+        self.kept.append((self.end, cells))
+        self.end += len(cells)
+        while len(self.kept) > 2 and sum(some.nbytes for _, some in self.kept) > HELD:
+            self.kept.popleft()
+
+
+class _Parquet:
+    """Single cells of Parquet files; shared by threads."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.held: OrderedDict[tuple[str, int, int, str], Any] = OrderedDict()
+        self.held: OrderedDict[tuple[str, int, int, str], _Cells] = OrderedDict()
 
     def value(self, container: str, row: int, column: str) -> Any:
-        import pyarrow as pa
-
+        """The cell of a row of the file."""
         file, starts = _PARQUET_FILES.of(container)
-        group = max(i for i, start in enumerate(starts) if start <= row)
-        key = (container, os.stat(container).st_mtime_ns, group, column)
+        group = bisect.bisect_right(starts, row) - 1
+        if group == len(starts) - 1:  # the last start is the number of rows
+            raise _gone()
+        key = (container, id(file), group, column)
         with self.lock:
             if key not in self.held:
-                try:
-                    self.held[key] = file.read_row_group(group, columns=[column]).column(0)
-                except pa.ArrowException as error:
-                    raise UnreadableImage("damaged", f"in its table: {str(error).splitlines()[0]}") from error
-                while len(self.held) > 1 and sum(cells.nbytes for cells in self.held.values()) > HELD:
+                self.held[key] = _Cells(file, group, column)
+                while len(self.held) > OPEN:
                     self.held.popitem(last=False)
             self.held.move_to_end(key)
-            cells = self.held[key]
-        if row - starts[group] >= len(cells):
-            raise UnreadableImage("missing", "its table has no such row any more")
-        return cells[row - starts[group]].as_py()
+            return self.held[key].value(row - starts[group])
 
 
 def _opened_parquet(container: str) -> tuple[Any, list[int]]:
@@ -199,27 +275,38 @@ def _opened_parquet(container: str) -> tuple[Any, list[int]]:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(container)
+        file = pq.ParquetFile(container, buffer_size=2**20, pre_buffer=False)
     except pa.ArrowException as error:
-        raise UnreadableImage("damaged", f"its table: {str(error).splitlines()[0]}") from error
-    counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-    return file, [sum(counts[:i]) for i in range(len(counts))]
+        raise _damaged(error) from error
+    counts = (file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
+    return file, list(itertools.accumulate(counts, initial=0))
 
 
-def _opened_dataset(container: str) -> Any:
-    from datasets import Image, load_from_disk
+def _opened_arrow(container: str) -> Any:
+    import pyarrow as pa
 
-    found = load_from_disk(container)
-    pictures = [name for name, feature in found.features.items() if isinstance(feature, Image)]
-    for name in pictures:
-        found = found.cast_column(name, Image(decode=False))
-    return found
+    try:
+        return read_arrow(container)
+    except pa.ArrowException as error:
+        raise _damaged(error) from error
+
+
+def read_arrow(file: str | Path) -> Any:
+    """The pyarrow.Table of an Arrow file, a stream or not, memory-mapped. Raises OSError and pyarrow.ArrowException."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(file)) as mapped:
+        try:
+            return pa.ipc.open_stream(mapped).read_all()
+        except pa.ArrowInvalid:
+            mapped.seek(0)
+            return pa.ipc.open_file(mapped).read_all()
 
 
 _ZIPS = _Kept(zipfile.ZipFile)
 _PARQUET_FILES = _Kept(_opened_parquet)
-_PARQUET = _RowGroups()
-_DATASETS = _Kept(_opened_dataset)
+_PARQUET = _Parquet()
+_ARROWS = _Kept(_opened_arrow)
 
 READERS: dict[str, Callable[[str, str, int], bytes]] = {
     "zip": _from_zip,

@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from blake3 import blake3
 
 from inference.encoders import Encoder
-from inference.images import ImageFile
+from inference.images import ImageFile, ReadingRules
 from inference.places import UnreadableImage
 
 Announce = Callable[[int | None], None]  # the row that is being read now; None: reading is over, encoding
 
+CHANGED = "changed"  # the reason of an image that is not what it was when it was listed
+DIGITS = 64  # of a BLAKE3, in hexadecimal
+TOO_LARGE = "unreadable: too large"  # for the listing, which has a limit of its own for members of archives
+
 
 @dataclass
 class Task:
-    """A shard to make: its rows' paths, and the rows given up because a worker died on them."""
+    """A shard to make: its rows' paths, the BLAKE3 of their bytes when they were listed (or why they could not be read;
+    rows that are not there are not checked), and the rows given up because a worker died on them."""
 
     number: int
     rows: list[tuple[int, str]]
     batch: int  # images encoded at a time
+    rules: ReadingRules
+    contents: dict[int, str] = field(default_factory=dict)
     given_up: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+
+class Seen(NamedTuple):
+    """What is known of an image once it is read.
+
+    width, height: in pixels, as shown. format, mode: of the file, as `ImageFile` has them. bytes: its size. range_used:
+    the largest value of an image of 16 bits as a share of 65,535, NaN for others. Of the pixels that the model takes,
+    in grey: brightness, their mean, 0 to 255; sharpness, the variance of their Laplacian, higher is sharper.
+    """
+
+    width: int
+    height: int
+    format: str
+    mode: str
+    bytes: int
+    range_used: float
+    brightness: float
+    sharpness: float
 
 
 @dataclass
 class Reading:
-    """Which rows could be read, their sizes in pixels as shown, and (row, reason, detail) of the rest."""
+    """Which rows could be read, what was seen of each, and (row, reason, detail) of the rest."""
 
     rows: list[int] = field(default_factory=list)
-    sizes: list[tuple[int, int] | None] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     unreadable: list[tuple[int, str, str]] = field(default_factory=list)
 
 
@@ -45,7 +73,7 @@ def read(encoder: Encoder, task: Task, announce: Announce, reading: Reading) -> 
             continue
         announce(row)
         try:
-            image = ImageFile(path)
+            image = _opened(path, task.rules, task.contents.get(row))
             pixels = encoder.preprocess(image)
         except UnreadableImage as error:
             reading.unreadable.append((row, error.reason, error.detail))
@@ -54,9 +82,34 @@ def read(encoder: Encoder, task: Task, announce: Announce, reading: Reading) -> 
             reading.unreadable.append((row, "out of memory", "decoding it needs more memory than there was"))
             continue
         reading.rows.append(row)
-        reading.sizes.append(image.size)
+        reading.seen.append(seen(image, pixels))
         yield pixels
     announce(None)
+
+
+def _opened(path: str, rules: ReadingRules, listed: str | None) -> ImageFile:
+    """The image, if it is the one that was listed: what is kept under a content's hash must be made of that content."""
+    try:
+        image = ImageFile(path, rules)
+    except UnreadableImage as error:
+        readable = listed is not None and len(listed) == DIGITS and listed != blake3(b"").hexdigest()
+        if readable and error.reason != "too large":
+            raise UnreadableImage(CHANGED, f"it could be read when it was listed; now: {error}") from error
+        raise
+    if listed not in (None, blake3(image.data).hexdigest(), TOO_LARGE):
+        raise UnreadableImage(CHANGED, "it is not the file that was listed")
+    return image
+
+
+def seen(image: ImageFile, pixels: np.ndarray) -> Seen:
+    """Of an image that was decoded, and of what a model takes of it, (1 or 3, h, w) uint8."""
+    import cv2
+
+    assert image.size is not None
+    gray = pixels[0] if len(pixels) == 1 else cv2.cvtColor(cv2.merge(list(pixels)), cv2.COLOR_RGB2GRAY)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(np.ascontiguousarray(gray), cv2.CV_32F))
+    look = (float(cv2.mean(gray)[0]), float(deviation[0, 0]) ** 2)
+    return Seen(*image.size, image.format, image.mode, len(image.data), image.range_used, *look)
 
 
 def make_shard(encoder: Encoder, normalize: bool, task: Task, shards: Path, announce: Announce) -> None:
@@ -97,21 +150,46 @@ def joined(encoder: Encoder, vectors: list[np.ndarray], normalize: bool) -> np.n
 
 
 def save_shard(shards: Path, number: int, vectors: np.ndarray, reading: Reading) -> None:
-    """Its two files, the one that counts last."""
-    scratch = shards / f"{number:05d}.{os.getpid()}.tmp"
-    with scratch.open("wb") as file:
-        np.save(file, vectors)
-    os.replace(scratch, shards / f"{number:05d}.npy")
-    write_json(shards / f"{number:05d}.json", vars(reading))
+    """Its two files, the one that counts last: it says what the other holds."""
+    file, told, written = shards / f"{number:05d}.npy", vars(reading), io.BytesIO()
+    np.save(written, vectors)  # straight into a file it does not say that the disk is full
+    with _scratch(file) as scratch:
+        scratch.write_bytes(written.getbuffer())
+    write_json(file.with_suffix(".json"), {"reading": told, "blake3": _content(written.getbuffer(), told)})
+
+
+def reading_of(shards: Path, number: int) -> dict[str, Any]:
+    """What a complete shard says of its rows: the fields of `Reading`."""
+    return dict(json.loads((shards / f"{number:05d}.json").read_text(encoding="utf-8"))["reading"])
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Complete or not at all."""
-    scratch = file.with_suffix(f".{os.getpid()}.tmp")
-    scratch.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(scratch, file)
+    with _scratch(file) as scratch:
+        scratch.write_text(json.dumps(content), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _scratch(file: Path) -> Iterator[Path]:
+    """A file to write, which gets its name when it is complete."""
+    scratch = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        yield scratch
+        os.replace(scratch, file)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def is_complete(shards: Path, number: int) -> bool:
-    """Whether both files of a shard are there."""
-    return (shards / f"{number:05d}.json").is_file() and (shards / f"{number:05d}.npy").is_file()
+    """Whether both files of a shard are there, as they were written: a power cut can leave a torn one."""
+    file = shards / f"{number:05d}.npy"
+    try:
+        told = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        return bool(told["blake3"] == _content(file.read_bytes(), told["reading"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _content(vectors: bytes | memoryview, reading: dict[str, Any]) -> str:
+    """One BLAKE3 of both files."""
+    return blake3(vectors).update(json.dumps(reading).encode()).hexdigest()

@@ -7,6 +7,7 @@ more than they work. For a GPU the workers only read, and one process, this one,
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import queue
@@ -34,6 +35,7 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
 # glibc gives large blocks back to the system after each use, and activations are large: a quarter of the time
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 WAITING = 4  # shards that are read and wait for the card
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no room for a shard: no fault of images or encoder
 
 Progress = Callable[[int, int], None]  # images done, images in all
 
@@ -131,6 +133,8 @@ class Card:
         self._check()
 
     def _check(self) -> None:
+        if isinstance(self.error, OSError) and self.error.errno in FULL:
+            raise self.error
         if self.error is not None:
             raise EmbeddingFailed(f"{type(self.error).__name__}: {self.error}") from self.error
 
@@ -158,7 +162,7 @@ class Supervisor:
         self.active: list[_Worker] = []
 
     def run(self, todo: list[Task], count: int) -> None:
-        """Do all tasks with `count` processes. Raises EmbeddingFailed."""
+        """Do all tasks with `count` processes. Raises EmbeddingFailed, and OSError where the disk is full."""
         self.queue = deque(todo)
         try:
             with _environment():
@@ -203,6 +207,8 @@ class Supervisor:
             return
         if kind == "error":
             raise EmbeddingFailed(content)
+        if kind == "full":
+            raise OSError(*content)
         if kind == "pixels":
             self._to_the_card(worker, *content)
         self._next(worker)
@@ -301,6 +307,8 @@ def _work(connection: Connection, work: Work) -> None:
     except EncoderError as error:
         with contextlib.suppress(OSError):
             connection.send(("error", f"{error.key}: {error.message}"))
-    except Exception:
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in FULL
+        told = ("full", error.args) if full else ("error", traceback.format_exc())
         with contextlib.suppress(OSError):
-            connection.send(("error", traceback.format_exc()))
+            connection.send(told)

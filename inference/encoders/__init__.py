@@ -109,7 +109,7 @@ class Encoder(Protocol):
     dtype: str  # of the image vectors: 'float32', or 'uint8' for raw pixels
 
     def preprocess(self, image: ImageFile) -> np.ndarray:
-        """One image as the model takes it. Raises inference.images.UnreadableImage."""
+        """One image as the model takes it, (1 or 3, h, w) uint8. Raises UnreadableImage."""
         ...
 
     def reader(self) -> Callable[[ImageFile], np.ndarray]:

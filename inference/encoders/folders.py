@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.encoders import EncoderError
-from inference.encoders.weights import SECONDS, commit_of, offline, reachable, why_not
+from inference.hub import SECONDS, commit_of, offline, reachable, why_not
 
 GIVEN = "as given"
 CARD = ("*.md", ".git*", "*.png", "*.jpg")  # never needed

@@ -53,17 +53,19 @@ class Pixels:
         self.dtype = "uint8" if scaling == "none" else "float32"
 
     def preprocess(self, image: ImageFile) -> np.ndarray:
-        """(size, size) or (size, size, 3) uint8."""
+        """(1 or 3, size, size) uint8."""
         pixels = image.gray() if self.color == "gray" else image.rgb()
-        return self._resize_smooth(pixels) if self.antialias else self._resize(pixels)
+        resized = self._resize_smooth(pixels) if self.antialias else self._resize(pixels)
+        return resized[None] if resized.ndim == 2 else np.moveaxis(resized, -1, 0)
 
     def reader(self) -> Callable[[ImageFile], np.ndarray]:
         """`preprocess`."""
         return self.preprocess
 
     def encode_images(self, batch: np.ndarray) -> np.ndarray:
-        """(n, size, size[, 3]) uint8 -> (n, dimension) uint8 in 0..255 or float32 in 0..1."""
-        flat = batch.reshape(len(batch), self.dimension)
+        """(n, 1 or 3, size, size) uint8 -> (n, dimension) uint8 in 0..255 or float32 in 0..1, the colours of a pixel
+        side by side."""
+        flat = np.moveaxis(batch, 1, -1).reshape(len(batch), self.dimension)
         return flat if self.scaling == "none" else flat.astype(np.float32) / np.float32(255)
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:

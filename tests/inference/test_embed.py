@@ -42,10 +42,9 @@ def golden(paths: list[str]) -> np.ndarray:
 
 
 def same(a: Embedded, b: Embedded) -> bool:
-    arrays = [(a.vectors, b.vectors), (a.rows, b.rows), (a.sizes, b.sizes)]
-    return all(x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in arrays) and sorted(
-        a.unreadable
-    ) == sorted(b.unreadable)
+    arrays = [(a.vectors, b.vectors), (a.rows, b.rows)]
+    equal = all(x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in arrays)
+    return equal and a.seen.equals(b.seen) and sorted(a.unreadable) == sorted(b.unreadable)
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 30])
@@ -55,7 +54,7 @@ def test_every_image_has_its_row(tmp_path: Path, count: int) -> None:
     np.testing.assert_array_equal(made.vectors, golden(paths))
     assert made.vectors.dtype == np.uint8
     assert made.rows.tolist() == list(range(count))
-    assert made.sizes.tolist() == [[8, 8]] * count
+    assert made.seen[["width", "height"]].to_numpy().tolist() == [[8, 8]] * count
     assert made.unreadable == []
 
 
@@ -79,7 +78,7 @@ def test_unreadable_rows_are_listed_and_the_rest_keep_their_order(tmp_path: Path
 
 def test_no_images(tmp_path: Path) -> None:
     made = embed([], HANDLE, tmp_path)
-    assert len(made.vectors) == len(made.rows) == len(made.sizes) == len(made.unreadable) == 0
+    assert len(made.vectors) == len(made.rows) == len(made.seen) == len(made.unreadable) == 0
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -87,7 +86,7 @@ def test_nothing_readable_still_has_the_right_shape(tmp_path: Path, normalize: b
     made = embed([str(tmp_path / "none.png")] * 20, pixels_handle(normalize=normalize), tmp_path / "w")
     assert made.vectors.shape == (0, 64)
     assert made.vectors.dtype == (np.float32 if normalize else np.uint8)
-    assert made.sizes.shape == (0, 2)
+    assert made.seen.shape == (0, 8)
     assert [row for row, _, _ in made.unreadable] == list(range(20))
 
 
@@ -172,7 +171,7 @@ def test_workers_crashing_and_hanging_cost_one_row_each_and_nothing_else(tmp_pat
     left = [i for i in range(24) if i not in reasons]
     assert made.rows.tolist() == left
     np.testing.assert_array_equal(made.vectors, golden([paths[i] for i in left]))
-    assert made.sizes.shape == (20, 2)
+    assert len(made.seen) == 20
     undisturbed = embed([paths[i] for i in left], trapped(), tmp_path / "w2", workers=0)
     assert made.vectors.tobytes() == undisturbed.vectors.tobytes()
     assert children_of(os.getpid()) == []

@@ -11,12 +11,13 @@ from PIL import Image
 
 from inference.encoders import NoTextSide
 from inference.encoders.pixels import Pixels
-from inference.images import ImageFile
+from inference.images import ImageFile, ReadingRules
 from tests.making import encoded, oriented, picture, pixels_handle, smooth
 
 
 def vector(path: Path, encoder: Pixels) -> np.ndarray:
-    return encoder.encode_images(np.stack([encoder.preprocess(ImageFile(path))]))[0]
+    rules = ReadingRules(max_aspect=10_000)
+    return encoder.encode_images(np.stack([encoder.preprocess(ImageFile(path, rules))]))[0]
 
 
 @pytest.mark.parametrize("size", [(37, 53), (600, 800), (224, 224), (1, 5000), (5000, 3), (448, 448)])
@@ -65,7 +66,7 @@ def test_antialias_is_pillows_bilinear(tmp_path: Path) -> None:
 
 def test_reading_is_the_same_in_batches_of_any_size(tmp_path: Path) -> None:
     encoder = Pixels(8, "rgb", False, "unit")
-    batch = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+    batch = np.random.default_rng(0).integers(0, 256, (7, 3, 8, 8), dtype=np.uint8)
     one_by_one = np.concatenate([encoder.encode_images(batch[i : i + 1]) for i in range(7)])
     np.testing.assert_array_equal(encoder.encode_images(batch), one_by_one)
     assert one_by_one.shape == (7, encoder.dimension)

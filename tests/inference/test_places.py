@@ -6,12 +6,15 @@ import io
 import os
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from inference import places
 from inference.places import UnreadableImage, container_of, inside, member_of, read_bytes
 
 CONTENT = {"a.jpg": b"first", "sub/b c.jpg": b"second", "ünï::x.jpg": b"third"}
@@ -42,7 +45,17 @@ def in_parquet(folder: Path) -> dict[str, str]:
     return {n: inside("parquet", f"{i}/{columns[i]}", folder / "some.parquet") for i, n in enumerate(CONTENT)}
 
 
-@pytest.mark.parametrize("pack", [in_zip, in_tar, in_parquet])
+def in_arrow(folder: Path) -> dict[str, str]:
+    cells = [{"bytes": data, "path": None} for data in CONTENT.values()]
+    table = pa.table({"image/2": pa.chunked_array([cells[:1], cells[1:]])})
+    for name, kind in (("stream", pa.ipc.new_stream), ("file", pa.ipc.new_file)):
+        with kind(str(folder / f"{name}.arrow"), table.schema) as writer:
+            writer.write_table(table)
+    files = ["stream", "file", "stream"]
+    return {n: inside("arrow", f"{i}/image/2", folder / f"{files[i]}.arrow") for i, n in enumerate(CONTENT)}
+
+
+@pytest.mark.parametrize("pack", [in_zip, in_tar, in_parquet, in_arrow])
 def test_every_member_gives_its_bytes(pack: object, tmp_path: Path) -> None:
     places = pack(tmp_path)  # type: ignore[operator]
     for name, place in [*places.items(), *reversed(places.items())]:
@@ -69,7 +82,7 @@ def test_a_container_with_the_separator_in_its_path_is_refused() -> None:
         inside("zip", "a.jpg", "/a::b.zip")
 
 
-@pytest.mark.parametrize("pack", [in_zip, in_tar, in_parquet])
+@pytest.mark.parametrize("pack", [in_zip, in_tar, in_parquet, in_arrow])
 def test_the_limit_holds_inside_archives(pack: object, tmp_path: Path) -> None:
     place = pack(tmp_path)["sub/b c.jpg"]  # type: ignore[operator]
     with pytest.raises(UnreadableImage) as caught:
@@ -86,6 +99,33 @@ def test_a_container_that_is_gone_or_changed_is_said(tmp_path: Path) -> None:
     assert reason(places["a.jpg"]) == "missing"
     (tmp_path / "some.parquet").write_bytes(b"PAR1 nothing of the kind")
     assert reason(places["p"]) == "damaged"
+
+
+def test_a_row_or_column_that_is_gone_is_said(tmp_path: Path) -> None:
+    in_parquet(tmp_path), in_arrow(tmp_path)
+    for kind, file in (("parquet", "some.parquet"), ("arrow", "stream.arrow")):
+        assert reason(inside(kind, "3/image", tmp_path / file)) == "missing"
+        assert reason(inside(kind, "0/none", tmp_path / file)) == "missing"
+    (tmp_path / "stream.arrow").write_bytes(b"nothing of the kind")
+    assert reason(inside("arrow", "0/image", tmp_path / "stream.arrow")) == "damaged"
+    assert reason(inside("arrow", "0/image", tmp_path)) == "not a file"
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_row_groups_larger_than_what_is_kept(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, back and forth, and by several threads."""
+    monkeypatch.setattr(places, "HELD", 500)
+    monkeypatch.setattr(places, "READ", 200)
+    cells = [str(i).encode() * (i % 7 + 1) for i in range(1000)]
+    pq.write_table(pa.table({"image": cells, "label": range(1000)}), tmp_path / "a.parquet", row_group_size=rows)
+    order = [*range(1000), *range(999, 0, -29), *np.random.default_rng(0).permutation(1000)[:50].tolist()]
+    at = [inside("parquet", f"{i}/image", tmp_path / "a.parquet") for i in order]
+    assert [read_bytes(place) for place in at] == [cells[i] for i in order]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read_bytes, at)) == [cells[i] for i in order]
+    held = list(places._PARQUET.held.values())
+    assert len(held) <= places.OPEN
+    assert all(len(some.kept) <= 2 or sum(part.nbytes for _, part in some.kept) <= 500 for some in held)
 
 
 def test_damage_inside_an_archive_costs_that_member(tmp_path: Path) -> None:

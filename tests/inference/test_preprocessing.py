@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
 from inference import preprocessing
-from inference.images import ImageFile
+from inference.images import ImageFile, ReadingRules
 from inference.places import UnreadableImage
 from inference.preprocessing import (
     CLIP_MEAN,
@@ -31,6 +31,7 @@ SIZES = [(683, 1024), (224, 223), (224, 224), (501, 337), (300, 2500), (61, 1800
 LARGE = [(900, 1200), (1200, 900), (1500, 1000), (1000, 480)]
 FILES = ["L", "LA", "P", "P with transparency", "RGB", "RGBA", "CMYK", "1", "16 bits", "JPEG"]
 SIDE = 224
+RULES = ReadingRules(sixteen_bit="full", max_aspect=1_000_000)
 
 
 def noisy(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -61,7 +62,7 @@ def image_file(path: Path, kind: str, height: int, width: int) -> Path:
 
 
 def opened(path: Path) -> Image.Image:
-    """By Pillow alone; 16 bits by the rule of this house, the upper eight of them."""
+    """By Pillow alone; of 16 bits the upper eight."""
     picture = Image.open(path)
     picture.load()
     if picture.mode.startswith("I"):
@@ -96,14 +97,15 @@ def test_openai_to_the_bit(tmp_path: Path, kind: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow on palettes with transparency
             expected = np.asarray(openai_transform(SIDE)(opened(path))).transpose(2, 0, 1)
-        assert_within(openai_preprocessing(SIDE).exact(ImageFile(path)), expected, 0)
+        assert_within(openai_preprocessing(SIDE).exact(ImageFile(path, RULES)), expected, 0)
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_transformers_to_the_bit(tmp_path: Path, kind: str) -> None:
     for size in SIZES:
         path = image_file(tmp_path / "x", kind, *size)
-        assert_within(transformers_clip_preprocessing(SIDE).exact(ImageFile(path)), by_transformers(opened(path)), 0)
+        found = transformers_clip_preprocessing(SIDE).exact(ImageFile(path, RULES))
+        assert_within(found, by_transformers(opened(path)), 0)
 
 
 def test_the_two_differ_by_a_pixels_shift_where_the_centre_lies_between_two(tmp_path: Path) -> None:
@@ -180,9 +182,9 @@ def test_a_strip_resized_in_part_is_the_same_within_a_few_grey_levels(
 ) -> None:
     path = image_file(tmp_path / "x", kind, *size)
     monkeypatch.setattr(preprocessing, "STRIP", 1_000_000)
-    whole = openai_preprocessing(SIDE).exact(ImageFile(path))
+    whole = openai_preprocessing(SIDE).exact(ImageFile(path, RULES))
     monkeypatch.setattr(preprocessing, "STRIP", 1)
-    part = openai_preprocessing(SIDE).exact(ImageFile(path))
+    part = openai_preprocessing(SIDE).exact(ImageFile(path, RULES))
     if kind != "RGBA":  # colours that hardly count are divided by their alpha
         assert_within(part, whole, 2)
     assert (part == whole).mean() > 0.99
@@ -192,7 +194,7 @@ def test_a_strip_resized_in_part_is_the_same_within_a_few_grey_levels(
 def test_a_strip_takes_no_time(tmp_path: Path, size: tuple[int, int]) -> None:
     path = image_file(tmp_path / "x", "RGB", *size)
     for prepared in (openai_preprocessing(SIDE), transformers_clip_preprocessing(336)):
-        image = ImageFile(path)
+        image = ImageFile(path, RULES)
         start = time.process_time()
         found = prepared.exact(image)
         assert time.process_time() - start < 0.5  # whole, 1x5000 takes seconds and 2 GB
