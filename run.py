@@ -15,12 +15,30 @@ statuses: list[int] = []  # one a job; a sweep has several, and the worst is the
 
 def main() -> int:
     """0 done, 1 a run failed, 2 the call was wrong, 130 interrupted."""
+    _open_streams()
     if {"--help", "-h"} & set(sys.argv[1:]):
         from pipeline.help import help_text
 
-        sys.stdout.write(help_text(HOME / "conf"))
-        return 0
+        return _print(help_text(HOME / "conf"))
     return _run()
+
+
+def _open_streams() -> None:
+    """Standard streams that the caller closed (`>&-`) lead nowhere: else the next file to be opened gets their number,
+    and what libraries print goes into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(nowhere, "r" if number == 0 else "w", encoding="utf-8"))
+
+
+def _print(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _run() -> int:
@@ -43,9 +61,8 @@ def _run() -> int:
     except OSError as error:  # the sweep's folder, the only one that Hydra makes
         return _refuse([f"paths.outputs: cannot write in {error.filename}: {error.strerror}"])
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
         sweep.finish()
-        return 130
+        raise
     return max(statuses, default=0) if sweep.outcome is None else sweep.outcome
 
 
@@ -79,4 +96,8 @@ def _refuse(problems: Iterable[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)

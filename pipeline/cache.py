@@ -54,8 +54,8 @@ class Store:
         folder = self._folder(stage, key)
         try:
             explained = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+            intact = _intact(folder, explained["files"])
             made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
-            intact = _intact(folder / "files", explained["files"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         if not intact:
@@ -83,15 +83,14 @@ class Store:
         files = [file for file in sorted((partial / "files").rglob("*")) if file.is_file()]
         for file in files:
             file.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-        contents = {
-            str(file.relative_to(partial / "files")): {"bytes": file.stat().st_size, "blake3": blake3_of_file(file)}
-            for file in files
-        }
         write_json(partial / "made.json", made)
+        contents = {
+            str(file.relative_to(partial)): {"bytes": file.stat().st_size, "blake3": blake3_of_file(file)}
+            for file in [partial / "made.json", *files]
+        }
         write_json(partial / "key.json", {**explained, "files": contents})
         folder = self._folder(stage, key)
-        if folder.exists():  # damaged, else `find` had found it
-            shutil.rmtree(folder)
+        _remove(folder)  # damaged if it is there, else `find` had found it
         os.rename(partial, folder)
         with contextlib.suppress(OSError):
             partial.with_name(f"{key}.lock").unlink()
@@ -109,11 +108,19 @@ class Store:
         return self.root / stage / key
 
 
-def _intact(root: Path, files: dict[str, dict[str, Any]]) -> bool:
+def _intact(folder: Path, files: dict[str, dict[str, Any]]) -> bool:
     """Whether all files are, to the last byte, as they were written."""
-    return all((root / name).stat().st_size == said["bytes"] for name, said in files.items()) and all(
-        blake3_of_file(root / name) == said["blake3"] for name, said in files.items()
+    return all((folder / name).stat().st_size == said["bytes"] for name, said in files.items()) and all(
+        blake3_of_file(folder / name) == said["blake3"] for name, said in files.items()
     )
+
+
+def _remove(path: Path) -> None:
+    """Whatever lies there; a link goes, and what it leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,14 +19,21 @@ WIDE = 120  # columns in a pipe or a log file, where nothing says how wide it is
 SPACES = ("projection", "embedding", "labels")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """`| head` has seen enough: the run goes on without a word more."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 class Say:
     """stdout for results, stderr for progress, warnings and errors."""
 
     def __init__(self) -> None:
-        self.out = Console(soft_wrap=True, highlight=False)
+        self.out = _Console(soft_wrap=True, highlight=False)
         if not self.out.is_terminal:
             self.out.width = WIDE
-        self.err = Console(stderr=True, soft_wrap=True, highlight=False)
+        self.err = _Console(stderr=True, soft_wrap=True, highlight=False)
         self.lively = self.err.is_terminal and not os.environ.get("CI")
 
     def error(self, line: str) -> None:
@@ -62,7 +69,7 @@ class Say:
         """The table at the end of a run: every score with the space in which it was taken."""
         self.out.print()
         self.out.print(_headline(run.record, run.metrics))
-        for table in (_cluster_scores(run.metrics), _each_class(run), _class_scores(run.metrics)):
+        for table in (_cluster_scores(run.metrics), _each_class(run), _class_scores(run.metrics), _label_scores(run)):
             if table is not None:
                 self.out.print(table)
         if line := _suggested_k(run.metrics):
@@ -147,6 +154,27 @@ def _cluster_scores(metrics: dict[str, float]) -> Table | None:
             cells = [number(found.get((space, name))) for space in SPACES]
             table.add_row(info.label, *cells, info.better or "")
     return table
+
+
+def _label_scores(run: Any) -> Table | None:
+    """Each of several labels, those best told apart first; their mean where they are many."""
+    if not run.has("label_scores"):
+        return None
+    frame = run.table("label_scores")
+    table = _table("each label for itself: images that show it against others, cosines in the embedding space")
+    table.add_column("label")
+    for name in ("images", "others", "AUC", "gap", "95 % interval", "of the 5 nearest", "by chance"):
+        table.add_column(name, justify="right")
+    for row in frame.head(_CLASSES_UP_TO).to_dict("records"):
+        span = f"{number(row['gap_low'])} to {number(row['gap_high'])}"
+        scores = [number(row[name]) for name in ("auc", "gap", "precision_at_5", "chance_at_5")]
+        cells = [*scores[:2], span, *scores[2:]]
+        table.add_row(escape(str(row["label"])), f"{row['present']:,}", f"{row['negatives']:,}", *cells)
+    if len(frame) > 1:
+        mean = {name: number(frame[name].mean()) for name in ("auc", "gap", "precision_at_5", "chance_at_5")}
+        cells = ["", "", mean["auc"], mean["gap"], "", mean["precision_at_5"], mean["chance_at_5"]]
+        table.add_row(f"mean of {len(frame):,} labels", *cells)
+    return table if len(frame) else None
 
 
 def _suggested_k(metrics: dict[str, float]) -> str:

@@ -7,7 +7,9 @@ import hashlib
 import os
 import sqlite3
 import stat
+import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +25,7 @@ REMEMBERED = 20_000  # files after which their hashes are put down, so that a ki
 MISSING = ("", "")  # mark and hash of a file that is not known
 
 Progress = Callable[[int, int], None]
+Hashed = Callable[[str, Callable[[], bool]], str]  # of a place, unless it is told to stop
 
 
 class ContentHashes:
@@ -42,14 +45,15 @@ class ContentHashes:
         """SHA-256 of each file: what published weights are known by."""
         return self._all("sha256", sha256_of, paths, progress)
 
-    def _all(self, kind: str, hashed: Callable[[str], str], places: Sequence[str], progress: Progress) -> list[str]:
+    def _all(self, kind: str, hashed: Hashed, places: Sequence[str], progress: Progress) -> list[str]:
         marks = _marks(places)
         known = self._known(kind, places)
         todo = [i for i, place in enumerate(places) if not marks[i] or known.get(place, MISSING)[0] != marks[i]]
         fresh: dict[int, str] = {}
-        with ThreadPoolExecutor() as pool:  # reading and hashing both let other threads run
+        with _threads() as (pool, stopped):
             for part in _parts(todo, REMEMBERED):
-                for i, value in zip(part, pool.map(hashed, [places[i] for i in part], chunksize=16), strict=True):
+                values = pool.map(lambda i: hashed(places[i], stopped), part)
+                for i, value in zip(part, values, strict=True):
                     fresh[i] = value
                     progress(len(places) - len(todo) + len(fresh), len(places))
                 settled = [(places[i], marks[i], fresh[i]) for i in part if marks[i] and len(fresh[i]) == 64]
@@ -60,33 +64,67 @@ class ContentHashes:
         if self.file is None or not self.file.is_file():
             return {}
         wanted = set(places)
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as base:
-            rows = base.execute("SELECT place, mark, hash FROM contents WHERE kind = ?", (kind,))
-            return {place: (mark, value) for place, mark, value in rows if place in wanted}
-        return {}
+        known: dict[str, tuple[str, str]] = {}
+        with self._forgiven(), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as memory:
+            rows = memory.execute("SELECT place, mark, hash, checksum FROM checked_contents WHERE kind = ?", (kind,))
+            for place, mark, value, checksum in rows:
+                if place in wanted and checksum == _checksum(kind, place, mark, value):
+                    known[place] = (mark, value)
+        return known
 
     def _remember(self, kind: str, rows: list[tuple[str, str, str]]) -> None:
         rows = [row for row in rows if _is_text(row[0])]
         if self.file is None or not rows:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as base:
-            base.execute(
-                "CREATE TABLE IF NOT EXISTS contents (kind TEXT, place TEXT, mark TEXT, hash TEXT, "
-                "PRIMARY KEY (kind, place))"
+        checked = [(kind, *row, _checksum(kind, *row)) for row in rows]
+        with self._forgiven(), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as memory:
+            memory.execute(
+                "CREATE TABLE IF NOT EXISTS checked_contents (kind TEXT, place TEXT, mark TEXT, hash TEXT, "
+                "checksum INTEGER, PRIMARY KEY (kind, place))"
             )
-            base.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)", [(kind, *row) for row in rows])
-            base.commit()
+            memory.executemany("INSERT OR REPLACE INTO checked_contents VALUES (?, ?, ?, ?, ?)", checked)
+            memory.commit()
+
+    @contextlib.contextmanager
+    def _forgiven(self) -> Iterator[None]:
+        """Without its memory it only takes longer. A damaged file is removed, or it would never remember again."""
+        try:
+            yield
+        except sqlite3.OperationalError:  # locked, read-only, no room, or no table yet
+            pass
+        except (sqlite3.DatabaseError, TypeError):  # TypeError: cells that we did not write
+            assert self.file is not None
+            with contextlib.suppress(OSError):
+                self.file.unlink()
 
 
-def blake3_of(place: str) -> str:
+def _checksum(*row: str) -> int:
+    """A hash with a flipped bit would give an image another's place for ever."""
+    return zlib.crc32("\0".join(row).encode())
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[tuple[ThreadPoolExecutor, Callable[[], bool]]]:
+    """A pool (reading and hashing both let other threads run) and whether it is to stop: one large file must not keep a
+    Ctrl-C waiting."""
+    stop = threading.Event()
+    pool = ThreadPoolExecutor()
+    try:
+        yield pool, stop.is_set
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def blake3_of(place: str, stopped: Callable[[], bool] = lambda: False) -> str:
     """64 hexadecimal digits for a file or a member of an archive; for what cannot be read, the reason."""
     if container_of(place) != place:
         try:
             return blake3(read_bytes(place)).hexdigest()
         except UnreadableImage as error:
             return f"unreadable: {error.reason}"
-    return _of_file(place, blake3)
+    return _of_file(place, blake3, stopped)
 
 
 def blake3_of_file(path: Path) -> str:
@@ -98,18 +136,18 @@ def blake3_of_file(path: Path) -> str:
     return state.hexdigest()
 
 
-def sha256_of(path: str) -> str:
+def sha256_of(path: str, stopped: Callable[[], bool] = lambda: False) -> str:
     """64 hexadecimal digits; for what cannot be read, the reason."""
-    return _of_file(path, hashlib.sha256)
+    return _of_file(path, hashlib.sha256, stopped)
 
 
-def _of_file(path: str, kind: Callable[[], blake3] | Callable[[], hashlib._Hash]) -> str:
+def _of_file(path: str, kind: Callable[[], blake3] | Callable[[], hashlib._Hash], stopped: Callable[[], bool]) -> str:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return "not a file"  # a pipe would hang
         state = kind()
         with Path(path).open("rb", buffering=0) as file:
-            while part := file.read(CHUNK):
+            while not stopped() and (part := file.read(CHUNK)):
                 state.update(part)
         return state.hexdigest()
     except (OSError, ValueError) as error:

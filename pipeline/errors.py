@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+FULL = 2**20  # bytes free, below which a write that failed for an unknown reason failed for want of room
 
 
 class UserError(Exception):
@@ -57,3 +63,16 @@ def one_of(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = nearest(name, names)
     return f"{near} Known: {', '.join(names)}" if near else f"; known: {', '.join(names)}"
+
+
+def of_system(error: OSError, folders: Mapping[str, Path]) -> str:
+    """What the system said, in a line. It does not say which disk is full: then that is the one among `folders` (config
+    key -> folder that is written in) with the least room."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):
+        return f"{os.strerror(error.errno)} {error.filename or ''}".strip()
+    room = {key: shutil.disk_usage(folder).free for key, folder in folders.items() if folder.is_dir()}
+    if error.errno is None and min(room.values(), default=FULL) >= FULL:  # numpy says no more than that it failed
+        return str(error)
+    least = min(room.values(), default=0)
+    full = " and ".join(f"{key} ({folders[key]})" for key, free in room.items() if free == least)
+    return f"no space left on the disk of {full}: {least / 2**20:,.1f} MB are free"

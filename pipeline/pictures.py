@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from inference.images import thumbnail
+from inference.images import ReadingRules, thumbnail
 from inference.places import UnreadableImage
-from pipeline.schema import PlotSettings
+from pipeline.schema import ImageSettings, PlotSettings, plain
 from pipeline.stage import Drawing, Stage
 
 
 class Thumbnails:
-    """Reads images for pictures; counts those that can no longer be read."""
+    """Reads images for pictures, by the rules they were embedded by; counts those that can no longer be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, images: ImageSettings) -> None:
+        given = {name: value for name, value in plain(images).items() if value is not None}  # none in an older run
+        self.rules = ReadingRules(**given)
         self.lost = 0
         self._read = lru_cache(maxsize=4096)(self._decode)
 
@@ -31,19 +33,25 @@ class Thumbnails:
 
     def _decode(self, path: str) -> np.ndarray | None:
         try:
-            return thumbnail(path)
+            return thumbnail(path, rules=self.rules)
         except UnreadableImage:
             return None
 
 
 def draw(
-    stage: Stage, settings: Any, values: Mapping[str, Any], plots: PlotSettings, captions: bool, seed: int
+    stage: Stage,
+    settings: Any,
+    values: Mapping[str, Any],
+    images: ImageSettings,
+    plots: PlotSettings,
+    captions: bool,
+    seed: int,
 ) -> tuple[dict[str, Any], int]:
     """A stage's figures by name, and how many images for them can no longer be read."""
     from pipeline.plots.style import look
 
     assert stage.draw is not None
-    thumbnails = Thumbnails()
+    thumbnails = Thumbnails(images)
     with look(plots.width_mm, plots.palette.value):
         figures = stage.draw(settings, values, values, Drawing(thumbnails, captions, seed))
     return figures, thumbnails.lost

@@ -93,7 +93,7 @@ def plan(
     if not possible:
         causes = [f"stage '{name}' cannot be done: {reason}" for name, reason in refused.items()]
         raise CallError(*causes or ["stages: no stage is named"])
-    left_out = tuple((name, reason) for name, reason in refused.items())
+    left_out = tuple((name, reason) for name, reason in refused.items() if known[name].concerns(facts))
     return Plan(order([*possible, *always], known, given), left_out)
 
 

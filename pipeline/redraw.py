@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline import record as facts_of
 from pipeline.console import Say
-from pipeline.errors import CallError, UserError
+from pipeline.errors import CallError, UserError, of_system
 from pipeline.keys import settings_of
 from pipeline.report.privacy import made_of_images
 from pipeline.run_dir import RECORD, REPORT, Run, Values, load_run, must_be_writable, write_json
@@ -42,7 +42,7 @@ def redraw(config: Config, command: str, say: Say) -> int:
             say.error(problem)
         return error.status
     except OSError as error:  # a full disk: pictures are replaced one by one, so what is there is whole
-        say.error(f"{error.strerror or error} {error.filename or ''}".strip())
+        say.error(of_system(error, {"run": Path(str(config.run))}))
         return 1
 
 
@@ -113,7 +113,9 @@ def _pictures(run: Run, stage: Stage, config: Config, captions: bool, scratch: P
 
     made = restored(run.config)
     values = Values(run.folder, {})
-    figures, lost = pictures.draw(stage, settings_of(stage, made), values, config.plots, captions, made.seed)
+    figures, lost = pictures.draw(
+        stage, settings_of(stage, made), values, made.images, config.plots, captions, made.seed
+    )
     target = run.folder / stage.name
     kept = [name for name in figures if lost and made_of_images(name) and (target / f"{name}.png").is_file()]
     figure_files.save({name: figures[name] for name in figures if name not in kept}, scratch / stage.name, config.plots)

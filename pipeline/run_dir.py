@@ -94,12 +94,16 @@ class Array:
 # artifact -> how it is stored. `embeddings/` has clip-retrieval's layout.
 ARTIFACTS: dict[str, Table | Array] = {
     "candidates": Table("listing/candidates"),
+    "image_labels": Table("listing/image_labels"),
     "reading": Table("embedding/reading"),
     "encoding": Table("embedding/encoding"),
     "image_embeddings": Array("embeddings/img_emb/img_emb_0000"),
     "embedding_metadata": Table("embeddings/metadata/metadata_0000", ("parquet",)),
     "images": Table("images", ("parquet",)),
     "skipped": Table("skipped", ("csv",)),
+    "data_quality": Table("data_quality/data_quality"),
+    "duplicates": Table("data_quality/duplicates"),
+    "quality_extremes": Table("data_quality/quality_extremes"),
     "class_summary": Table("class_distances/class_summary"),
     "class_pairs": Table("class_distances/class_pairs"),
     "class_overall": Table("class_distances/class_overall"),
@@ -108,6 +112,7 @@ ARTIFACTS: dict[str, Table | Array] = {
     "centers": Array("class_distances/centers"),
     "pair_blocks": Table("class_distances/pair_blocks"),
     "pairs": Array("class_distances/pairs"),
+    "label_scores": Table("label_scores/label_scores"),
     "neighbour_rows": Array("neighbours/neighbour_rows"),
     "neighbour_distances": Array("neighbours/neighbour_distances"),
     "projection": Array("projection/projection"),
@@ -123,6 +128,17 @@ ARTIFACTS: dict[str, Table | Array] = {
     "clustering_summary": Table("clustering/clustering_summary"),
     "cluster_scores": Table("cluster_metrics/cluster_scores"),
     "cluster_table": Table("cluster_metrics/cluster_table"),
+    "replicate_rows": Array("replicates/replicate_rows"),
+    "half_rows": Array("replicates/half_rows"),
+    "null_half_rows": Array("replicates/null_half_rows"),
+    "sample_projection": Array("replicates/sample_projection"),
+    "null_projections": Array("replicates/null_projections"),
+    "half_projections": Array("replicates/half_projections"),
+    "null_half_projections": Array("replicates/null_half_projections"),
+    "null_scores": Table("significance/null_scores"),
+    "cluster_support": Table("significance/cluster_support"),
+    "k_choice": Table("significance/k_choice"),
+    "verdict": Table("significance/verdict"),
     "label_table": Table("cluster_metrics/label_table"),
     "image_silhouettes": Table("cluster_metrics/image_silhouettes"),
 }
@@ -141,8 +157,11 @@ def link(source: Path, target: Path) -> None:
 def write_json(file: Path, content: Any) -> None:
     """Whole or not at all."""
     scratch = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(scratch, file)
+    try:
+        scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(scratch, file)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def load_run(path: str | Path) -> Run:
@@ -329,12 +348,12 @@ def claim_folder(folder: Path) -> Path:
     return folder
 
 
-def must_be_writable(folder: Path, key: str) -> None:
-    """Raises CallError that names the config key where nothing can be written in `folder`."""
+def must_be_writable(folder: Path, key: str, advice: str = "") -> None:
+    """Raises CallError that names the config key, with advice behind it, where nothing can be written in `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{os.getpid()}.probe"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise CallError(f"{key}: cannot write in {folder}: {error.strerror}") from error
+        raise CallError(f"{key}: cannot write in {folder}: {error.strerror}{advice}") from error

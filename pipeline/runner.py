@@ -17,7 +17,7 @@ from pipeline import record as facts_of
 from pipeline.cache import Entry, Store
 from pipeline.console import Say
 from pipeline.content_hashes import ContentHashes
-from pipeline.errors import UserError
+from pipeline.errors import UserError, of_system
 from pipeline.keys import Keys, captions_shown, settings_of
 from pipeline.plan import Plan, plan
 from pipeline.run_dir import (
@@ -61,7 +61,9 @@ def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | 
     say = say or Say()
     if config.analysis.name == "redraw":
         return _redraw(config, command, sweep, say)
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(config.paths.cache) / "numba"))  # read when numba is imported
+    folders = _folders(config)
+    if "paths.cache" in folders:  # read when numba is imported
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(folders["paths.cache"] / "numba"))
     try:
         job = prepare(config, say)
         if config.dry_run:
@@ -71,7 +73,7 @@ def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | 
             return 0
         going = Going(job, command, sweep, say)
     except OSError as error:
-        say.error(f"{error.strerror or error} {error.filename or ''}".strip())
+        say.error(of_system(error, folders))
         return 1
     except UserError as error:
         for problem in () if sweep else error.problems:
@@ -80,6 +82,12 @@ def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | 
             record_refused(sweep.folder, sweep.number, sweep.overrides, "; ".join(error.problems), plain(config))
         return error.status
     return going.go()
+
+
+def _folders(config: Config) -> dict[str, Path]:
+    """Config key -> folder, of what the run writes in."""
+    cache = {"paths.cache": Path(config.paths.cache)} if config.cache is CacheUse.use else {}
+    return {"paths.outputs": Path(config.paths.outputs)} | cache
 
 
 def _redraw(config: Config, command: str, sweep: SweepJob | None, say: Say) -> int:
@@ -96,10 +104,11 @@ def prepare(config: Config, say: Say) -> Job:
     """List the data set and plan the stages: all that can be found wrong before anything is made. Raises CallError."""
     from pipeline.datasets import find
 
-    with say.progress("looking"):
-        found = find(config.dataset, Path(config.paths.data))
+    with say.progress("looking") as progress:
+        found = find(config.dataset, Path(config.paths.data), fetch=not config.dry_run, progress=progress)
     known = known_stages()
-    facts = Facts(len(found.table), found.classes, bool(found.table["caption"].notna().any()))
+    captioned = bool(found.table["caption"].notna().any())
+    facts = Facts(len(found.table), found.classes, captioned, found.labels is not None)
     settings = {name: settings_of(stage, config) for name, stage in known.items()}
     strict, always = _strict(config), ("images",)  # what was read and what was not is said of every run
     planned = plan(config.stages, known, facts, settings, strict, given=("found",), always=always)
@@ -130,7 +139,9 @@ class Going:
     def __init__(self, job: Job, command: str, place: SweepJob | None, say: Say) -> None:
         self.job, self.config, self.say, self.place = job, job.config, say, place
         self.began = time.monotonic()
-        must_be_writable(Path(self.config.paths.cache), "paths.cache")
+        self.folders = _folders(self.config)
+        if "paths.cache" in self.folders:
+            must_be_writable(self.folders["paths.cache"], "paths.cache", "; cache=none does without")
         self.folder = claim_folder(place.folder) if place else new_folder(Path(self.config.paths.outputs))
         self.keys = Keys(self.config)
         self.scratch = Store(self.folder / ".work")
@@ -157,10 +168,14 @@ class Going:
             except Exception as error:
                 log.exception("report")
                 status, ended = status or 1, "failed"
-                reason = reason or f"report: {_first_line(error)} (traceback in {LOG})"
+                reason = reason or f"report: {self._said_of(error)}"
                 with contextlib.suppress(OSError):  # a full disk: what is there is there
                     self._close(ended, reason)
-        self._last_words(ended, reason)
+        try:
+            self._last_words(ended, reason)
+        except OSError as error:
+            self.say.error(f"standard output: {error.strerror or error}")
+            status = status or 1
         if status == INTERRUPTED and self.place:
             raise KeyboardInterrupt
         return status
@@ -184,12 +199,14 @@ class Going:
             return INTERRUPTED, "interrupted", f"{str(error) or 'interrupted by the user'}, at stage {current}"
         except MemoryError:
             return self._failed(current, f"{current}: out of memory", 1)
-        except OSError as error:
-            log.exception("stage %s", current)
-            return self._failed(current, f"{current}: {error.strerror or error} {error.filename or ''}".strip(), 1)
         except Exception as error:
             log.exception("stage %s", current)
-            return self._failed(current, f"{current}: {_first_line(error)} (traceback in {LOG})", 1)
+            return self._failed(current, f"{current}: {self._said_of(error)}", 1)
+
+    def _said_of(self, error: Exception) -> str:
+        if isinstance(error, OSError):
+            return of_system(error, self.folders)
+        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]} (traceback in {LOG})"
 
     def _failed(self, current: str, reason: str, status: int) -> tuple[int, str, str]:
         self._mark(current, "failed")
@@ -241,7 +258,7 @@ class Going:
         for name in stage.makes:
             if name in stage.unsaved:
                 self.made[name] = made[name]
-            else:
+            elif made[name] is not None:
                 ARTIFACTS[name].save(made[name], self.folder)
 
     def _kept(self, stage: Stage, entry: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
@@ -329,7 +346,8 @@ class Going:
 
         start = time.monotonic()
         config, settings = self.config, settings_of(stage, self.config)
-        figures, lost = pictures.draw(stage, settings, self.values, config.plots, captions_shown(config), config.seed)
+        captions = captions_shown(config)
+        figures, lost = pictures.draw(stage, settings, self.values, config.images, config.plots, captions, config.seed)
         figure_files.save(figures, partial / "files" / stage.name, config.plots)
         cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
         if lost and store is not self.scratch:  # drawn with gaps: shown, but not kept for later
@@ -407,10 +425,6 @@ class Going:
 
     def _write(self) -> None:
         write_json(self.folder / RECORD, self.record)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _number(value: Any) -> float:

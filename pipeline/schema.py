@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+Texts = list[str]  # for a class with a setting that is called `list`
 MISSING: Any = "???"  # OmegaConf's own mark for 'a value must be given'
 
 
@@ -67,6 +68,12 @@ class Linkage(Enum):
     average = "average"
     complete = "complete"
     single = "single"
+
+
+class SixteenBit(Enum):
+    range = "range"
+    percentile = "percentile"
+    full = "full"
 
 
 class PrecisionMode(Enum):
@@ -185,6 +192,23 @@ class FoldersDataset(DatasetSettings):
     pairs: list[str] = MISSING
     recursive: bool = MISSING
     group: str | None = MISSING
+    splits: list[str] = MISSING
+
+
+@dataclass
+class FilesDataset(DatasetSettings):
+    files: Texts = setting(path=True)
+    list: str | None = setting(path=True)
+    group: str | None = MISSING
+
+
+@dataclass
+class WebdatasetDataset(DatasetSettings):
+    shards: Any = setting(path=True)  # a pattern or several: text or list
+    image: str | None = MISSING
+    label: str | None = MISSING
+    caption: str | None = MISSING
+    group: str | None = MISSING
 
 
 @dataclass
@@ -212,6 +236,22 @@ class TableDataset(DatasetSettings):
 
 
 @dataclass
+class ParquetDataset(DatasetSettings):
+    path: str = setting(path=True)
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
+    splits: list[str] = MISSING
+
+
+@dataclass
+class HuggingfaceDataset(DatasetSettings):
+    path: str = MISSING  # a folder, or an id of the hub
+    subset: str | None = MISSING
+    split: str | None = MISSING
+    revision: str | None = MISSING
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
+
+
+@dataclass
 class Rocov2Dataset(DatasetSettings):
     root: str | None = setting(path=True)
     layout: ReleaseLayout = MISSING
@@ -223,7 +263,7 @@ class Rocov2Dataset(DatasetSettings):
 @dataclass
 class OpenImagesDataset(DatasetSettings):
     root: str | None = setting(path=True)
-    labels: list[str] = setting(path=True)
+    labels: Any = setting(path=True)  # a path, several, or none: text, list or null
     classes_table: str | None = setting(path=True)
     image_ids: str | None = setting(path=True)
     classes: list[str] = MISSING
@@ -394,6 +434,25 @@ class HdbscanClustering(ClusteringSettings):
     min_samples: int | None = setting(low=1)
 
 
+class NullModel(Enum):
+    gaussian = "gaussian"
+    radii = "radii"
+    box = "box"
+    features = "features"
+    isotropic = "isotropic"
+
+
+@dataclass
+class SignificanceSettings:
+    name: str = MISSING
+    null_model: NullModel = MISSING
+    replicates: int = setting(low=0, high=1000)
+    embedding_replicates: int = setting(low=0, high=10_000)
+    half_samples: int = setting(low=0, high=1000)
+    max_images: int = setting(low=50, high=20_000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
 class SelectionSpace(Enum):
     projection = "projection"
 
@@ -437,6 +496,21 @@ class EmbeddingSettings:
 
 
 @dataclass
+class ImageSettings:
+    """The fields of inference.images.ReadingRules."""
+
+    sixteen_bit: SixteenBit = MISSING
+    max_pixels: int = setting(low=1)
+    max_bytes: int = setting(low=1)
+    max_aspect: float = setting(low=1)
+
+
+@dataclass
+class DataQualitySettings:
+    near_duplicate: float | None = setting(low=-1, high=1)
+
+
+@dataclass
 class ClassDistanceSettings:
     centered: bool = MISSING
     save_pairs: bool = MISSING
@@ -463,6 +537,7 @@ class Config:
     encoder: Any = MISSING
     projection: Any = MISSING
     clustering: Any = MISSING
+    significance: Any = MISSING
     analysis: AnalysisSettings = MISSING
     stages: list[str] = MISSING
     seed: int = setting(low=0, high=2**32 - 1)
@@ -473,6 +548,8 @@ class Config:
     run: str | None = setting(path=True)
     paths: PathSettings = field(default_factory=PathSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
+    data_quality: DataQualitySettings = field(default_factory=DataQualitySettings)
     class_distances: ClassDistanceSettings = field(default_factory=ClassDistanceSettings)
     k_selection: KSelectionSettings = field(default_factory=KSelectionSettings)
     plots: PlotSettings = field(default_factory=PlotSettings)
@@ -490,7 +567,17 @@ class SweepJob:
 
 # group -> schema name in Hydra's store -> class. The stored names begin with '_' and so are never offered as choices.
 CHOICES: dict[str, dict[str, type]] = {
-    "dataset": {"digits": DigitsDataset, "folders": FoldersDataset, "table": TableDataset},
+    "dataset": {
+        "digits": DigitsDataset,
+        "folders": FoldersDataset,
+        "files": FilesDataset,
+        "table": TableDataset,
+        "webdataset": WebdatasetDataset,
+        "parquet": ParquetDataset,
+        "huggingface": HuggingfaceDataset,
+        "rocov2": Rocov2Dataset,
+        "open_images": OpenImagesDataset,
+    },
     "encoder": {
         "none": PixelsEncoder,
         "precomputed": PrecomputedEncoder,
@@ -508,6 +595,7 @@ CHOICES: dict[str, dict[str, type]] = {
         "agglomerative": AgglomerativeClustering,
         "hdbscan": HdbscanClustering,
     },
+    "significance": {"default": SignificanceSettings},
 }
 
 

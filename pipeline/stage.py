@@ -15,6 +15,7 @@ class Facts:
     images: int
     classes: tuple[str, ...]  # sorted; empty: no labels
     captioned: bool = False
+    several_labels: bool = False  # an image may have several: there is a table of them
 
 
 @dataclass
@@ -69,6 +70,8 @@ class Stage:
     check(made, config): raises RunError when what was made must not be used; what was made is kept.
     refuse(facts, settings): why it cannot be done with this data, None if it can. Raises CallError for a setting
         that is wrong with this data.
+    concerns(facts): False for data of a kind that it is not made for: then, where it was not named, nothing is said of
+        its being left out.
     first_look(settings): raises CallError for what is wrong with files and machine, before a run folder is made.
     fingerprints(made) -> {artifact: fingerprint}: given by stages that look at the world (files, weights). They run
         every time, and the keys of others follow from what they found.
@@ -89,6 +92,7 @@ class Stage:
     metrics: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
     check: Callable[[Mapping[str, Any], Any], None] | None = None
     refuse: Callable[[Facts, Any], str | None] | None = None
+    concerns: Callable[[Facts], bool] = lambda facts: True
     first_look: Callable[[Any], None] | None = None
     fingerprints: Callable[[Mapping[str, Any]], dict[str, str]] | None = None
     settled: Callable[[Mapping[str, Any]], bool] = lambda made: True

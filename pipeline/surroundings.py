@@ -13,7 +13,7 @@ from pathlib import Path
 @contextlib.contextmanager
 def log_file(file: Path) -> Iterator[None]:
     """run.log: what the libraries and we have to say, tracebacks included."""
-    handler = logging.FileHandler(file, encoding="utf-8")
+    handler = _Lines(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     before = root.level
@@ -26,7 +26,13 @@ def log_file(file: Path) -> Iterator[None]:
         logging.captureWarnings(False)
         root.setLevel(before)
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
+
+
+class _Lines(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """A full disk: the run says it itself, in a line instead of a traceback for every line of the log."""
 
 
 @contextlib.contextmanager

@@ -105,12 +105,29 @@ def folders(
     group: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    splits: Iterable[str] = (),
 ) -> FoldersDataset:
     """Settings of dataset=folders."""
     return FoldersDataset(
-        name="folders", source="folders", limit=limit, sample_seed=seed, max_unreadable=0.5, pixel_size=8,
+        name="folders", source="folders", limit=limit, limit_per_class=None, sample_seed=seed, max_unreadable=0.5,
+        pixel_size=8,
         root=None if root is None else str(root), pairs=[str(part) for part in pairs], recursive=recursive, group=group,
+        splits=list(splits),
     )  # fmt: skip
+
+
+def dataset(name: str, **given: Any) -> Any:
+    """Settings of a data set as its YAML file has them, but for what is given; `columns` are those that differ."""
+    import yaml
+
+    from pipeline.schema import restored
+
+    conf = ROOT / "conf" / "dataset"
+    files = [yaml.safe_load((conf / f"{file}.yaml").read_text(encoding="utf-8")) for file in ("_common", name)]
+    values = {**files[0], **files[1], "sample_seed": 0}
+    columns = {**values.get("columns", {}), **given.pop("columns", {})}
+    del values["defaults"]
+    return restored({"dataset": {**values, **given, **({"columns": columns} if columns else {})}}).dataset
 
 
 def pixels_handle(size: int = 8, normalize: bool = False, **changes: Any) -> EncoderHandle:
@@ -232,6 +249,7 @@ def config(**changes: Any) -> Any:
         device="cpu",
         precision=s.PrecisionSettings(s.PrecisionMode.auto, 0.999),
         embedding=s.EmbeddingSettings(None, None, 60.0),
+        images=s.ImageSettings(s.SixteenBit.range, 178_956_970, 2**28, 200.0),
         run=None,
         class_distances=s.ClassDistanceSettings(True, False),
         plots=s.PlotSettings([s.PictureFormat.png], 150, 180.0, s.Palette.petroff10),

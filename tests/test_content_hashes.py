@@ -35,7 +35,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths whose content is hashed."""
     paths: list[str] = []
     hashed = content_hashes.blake3_of
-    monkeypatch.setattr(content_hashes, "blake3_of", lambda path: (paths.append(path), hashed(path))[1])
+    monkeypatch.setattr(content_hashes, "blake3_of", lambda path, stopped: (paths.append(path), hashed(path))[1])
     return paths
 
 

@@ -8,18 +8,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.run_dir import ARTIFACTS, load_run
+from pipeline.run_dir import ARTIFACTS, Run, load_run
 from tests.cli.command import HOME, Clipscope
 from tests.cli.data import class_folders
+from tests.releases import images_with_several_labels
 
 MUST_BE_GIVEN = {
     "folders": ["dataset.root=/x"],
+    "files": ["dataset.files=[/x.png]"],
+    "webdataset": ["dataset.shards=/x"],
+    "parquet": ["dataset.path=/x"],
+    "dataset=huggingface": ["dataset.path=/x"],
     "redraw": ["run=/x"],
     "table": ["dataset.path=/x.csv"],
     "precomputed": ["encoder.path=/x.npy"],
     "checkpoint": ["encoder.path=mine.pt"],
     "open_clip": ["encoder.model=ViT-B-32"],
-    "huggingface": ["encoder.model=a/b"],
+    "encoder=huggingface": ["encoder.model=a/b"],
     "timm": ["encoder.model=resnet18"],
 }
 PAGE = (HOME / "docs" / "outputs.md").read_text(encoding="utf-8")
@@ -30,7 +35,10 @@ HOLES = {
     "<suggestion>": "(k|value)",
     "<end>": "(low|high)",
     "<separation>": "(gap|d_prime|overlap)",
+    "<label score>": "(gap|gap_low|gap_high|auc|auc_error|precision_at_5)",
+    "<mean score>": "(gap|auc|precision_at_5)",
     "<class score>": "(gap|gap_low|gap_high|d_prime|overlap|auc|auc_error)",
+    "<kind>": "(label|group|split)",
     "<class>": r"[^/|]+",
     "<k>": r"\d+",
 }
@@ -71,7 +79,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
         "clustering.k=2,3",
         "class_distances.save_pairs=true",
     )
+    several = images_with_several_labels(place / "several", 12)
+    cli(
+        "dataset=open_images",
+        f"dataset.root={several}",
+        "dataset.several_labels=multi",
+        "encoder.size=8",
+        "analysis.stages=[label_scores]",
+    )
     return cli
+
+
+def runs(written: Clipscope) -> list[Run]:
+    """A run with one label an image, and one with several: together they write all there is."""
+    return [load_run(written.sweeps()[0] / "0"), load_run(written.folders()[0])]
 
 
 def both_ways(found: set[str], listed: list[str]) -> None:
@@ -83,8 +104,8 @@ def both_ways(found: set[str], listed: list[str]) -> None:
 
 
 def test_files(written: Clipscope) -> None:
-    folder = written.sweeps()[0] / "0"
-    found = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    folders = [run.folder for run in runs(written)]
+    found = {str(file.relative_to(folder)) for folder in folders for file in folder.rglob("*") if file.is_file()}
     tables = [name for row in section("Tables and arrays") for name in names(row[1])]
     listed = [name for row in section("Files of the run") + section("Pictures") for name in names(row[0])]
     both_ways(found, list(dict.fromkeys(tables + listed)))
@@ -96,16 +117,17 @@ def test_files_of_a_sweep(written: Clipscope) -> None:
 
 
 def test_keys_of_metrics(written: Clipscope) -> None:
-    keys = set(load_run(written.sweeps()[0] / "0").metrics)
+    keys = {key for run in runs(written) for key in run.metrics}
     both_ways(keys, [name for row in section("Keys of metrics.json") for name in names(row[0])])
 
 
 def test_names_and_columns_of_tables(written: Clipscope) -> None:
-    run = load_run(written.sweeps()[0] / "0")
     rows = section("Tables and arrays")
-    assert [row[0].strip("`") for row in rows] == list(ARTIFACTS) == list(run)
+    made = {name: run[name] for run in runs(written) for name in run}
+    assert [row[0].strip("`") for row in rows] == list(ARTIFACTS)
+    assert set(made) == set(ARTIFACTS)
     for name, _, said in rows:
-        value = run[name.strip("`")]
+        value = made[name.strip("`")]
         if isinstance(value, pd.DataFrame):
             listed = " ".join(re.findall(r"`([^`]*)`", said)).split()
             assert [c for c in listed if c != "..."] == list(value.columns), name
@@ -130,7 +152,8 @@ def test_every_shipped_choice_composes() -> None:
             continue
         with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(HOME / "conf"), version_base="1.3"):
             patch.setenv("CLIPSCOPE_HOME", str(HOME))
-            words = [f"{group}={choice}", *MUST_BE_GIVEN.get(choice, [])]
+            named = f"{group}={choice}"
+            words = [named, *MUST_BE_GIVEN.get(named, MUST_BE_GIVEN.get(choice, []))]
             read = config.read(compose("config", overrides=words))
         assert getattr(read, group).name == choice
 

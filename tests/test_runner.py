@@ -21,8 +21,8 @@ def config(tmp_path: Path) -> schema.Config:
     stages = ["class_distances"]
     return schema.Config(
         dataset=schema.FoldersDataset(
-            name="folders", source="folders", limit=None, sample_seed=0, max_unreadable=0.5, pixel_size=8,
-            root=str(root), pairs=[], recursive=False, group=None,
+            name="folders", source="folders", limit=None, limit_per_class=None, sample_seed=0, max_unreadable=0.5,
+            pixel_size=8, root=str(root), pairs=[], recursive=False, group=None, splits=[],
         ),
         encoder=schema.PixelsEncoder(
             name="none", kind="pixels", normalize=False, size=8, color=schema.Color.gray, antialias=False,

@@ -56,7 +56,7 @@ def read(composed: DictConfig) -> Config:
         config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise CallError(explain(error)) from error
-    problems = [*_unknown_keys(config), *_out_of_range(config, composed), *_rules(config)]
+    problems = [*_unknown_keys(config), *_out_of_range(config, composed), *_no_paths(config), *_rules(config)]
     if problems:
         raise CallError(*problems)
     _resolve_paths(config)
@@ -123,6 +123,16 @@ def _out_of_range(config: Config, composed: DictConfig) -> list[str]:
     return problems
 
 
+def _no_paths(config: Config) -> list[str]:
+    """Where a path or several may be given, the schema takes anything."""
+    problems = []
+    for key, value, about in _leaves(config):
+        several = value if isinstance(value, list) else [value]
+        if about.get("path") and value is not None and not all(isinstance(path, str) for path in several):
+            problems.append(f"{key} = {value}: must be a path, or a list of paths")
+    return problems
+
+
 def _from_elsewhere(composed: DictConfig, key: str) -> bool:
     """Whether the value is another setting's, as in `${seed}`: what is wrong with it is said there, once."""
     section, _, name = key.rpartition(".")
@@ -155,6 +165,12 @@ def _rules(config: Config) -> list[str]:
         )
     if isinstance(config.dataset, schema.FoldersDataset):
         problems += _folder_rules(config.dataset)
+    if isinstance(config.dataset, schema.FilesDataset) and bool(config.dataset.files) == bool(config.dataset.list):
+        both = "; both are given" if config.dataset.list else ""
+        problems.append(f"dataset=files needs either dataset.files=[a.jpg,b.png] or dataset.list=<text file>{both}")
+    if isinstance(config.dataset, schema.FoldersDataset | schema.FilesDataset):
+        problems += _group_rules(config.dataset.group)
+    problems += _braces_of_the_shell()
     if isinstance(config.encoder, schema.PrecomputedEncoder) and config.encoder.text_path is None:
         idle = [name for name in ("text_names", "logit_scale") if getattr(config.encoder, name) is not None]
         problems += [f"encoder.{name}: has no effect without encoder.text_path" for name in idle]
@@ -204,12 +220,27 @@ def _folder_rules(dataset: schema.FoldersDataset) -> list[str]:
         problems.append(
             f"dataset.pairs has {len(dataset.pairs)} entries: it takes class and folder in turn, so an even number"
         )
-    if dataset.group is not None:
-        try:
-            re.compile(dataset.group)
-        except re.error as error:
-            problems.append(f"dataset.group = {dataset.group}: not a regular expression: {error}")
+    if dataset.pairs and dataset.splits:
+        problems.append("dataset.splits: has no effect with dataset.pairs")
     return problems
+
+
+def _braces_of_the_shell() -> list[str]:
+    """A shell makes several words of dataset.shards=/x/{0..9}.tar, of which Hydra would take the last."""
+    counts = {key: _named().count(key) for key in ("dataset.shards", "dataset.path")}
+    return [
+        f"{key}: given {count} times; a pattern with {{...}} needs quotes inside quotes: '{key}=\"/x/{{0..9}}.tar\"'"
+        for key, count in counts.items()
+        if count > 1
+    ]
+
+
+def _group_rules(group: str | None) -> list[str]:
+    try:
+        re.compile(group or "")
+    except re.error as error:
+        return [f"dataset.group = {group}: not a regular expression: {error}"]
+    return []
 
 
 def _resolve_paths(config: Config) -> None:
@@ -222,7 +253,10 @@ def _resolve_paths(config: Config) -> None:
         for f in dataclasses.fields(section):
             value = getattr(section, f.name)
             if f.metadata.get("path") and value is not None:
-                setattr(section, f.name, _from_here(value))
+                several = isinstance(value, list)
+                setattr(section, f.name, [_from_here(v) for v in value] if several else _from_here(value))
+    if isinstance(config.dataset, schema.HuggingfaceDataset) and Path(config.dataset.path).expanduser().exists():
+        config.dataset.path = _from_here(config.dataset.path)  # else it is one of the hub
     if isinstance(config.dataset, schema.FoldersDataset):
         pairs = config.dataset.pairs
         config.dataset.pairs = [_from_here(p) if i % 2 else p for i, p in enumerate(pairs)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import CallError
+from pipeline.errors import CallError, one_of
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where a table is made: a wrong path is answered without it
@@ -64,6 +65,15 @@ def _cells(given: pd.DataFrame, name: str) -> np.ndarray:
     return cells
 
 
+def of_splits(rows: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
+    """The rows of these splits, all where none is named. Raises CallError for one that no row has."""
+    known = rows["split"].dropna().unique().tolist()
+    for split in splits:
+        if split not in known:
+            raise CallError(f"dataset.splits: no row of split '{split}'{one_of(split, known)}")
+    return rows[rows["split"].isin(splits)] if splits else rows
+
+
 def subset(found: Found, limit: int, seed: int) -> Found:
     """`limit` rows, the classes in proportion (largest remainders), the same ones for the same seed."""
     labels = found.table["label"].fillna("").to_numpy(dtype=object)
@@ -71,8 +81,40 @@ def subset(found: Found, limit: int, seed: int) -> Found:
     random = np.random.default_rng(seed)
     wanted = shares(np.bincount(codes, minlength=len(names)), limit)
     chosen = [random.permutation(np.flatnonzero(codes == c))[: wanted[c]] for c in range(len(names))]
-    rows = np.sort(np.concatenate(chosen))
-    return replace(found, table=found.table.iloc[rows].reset_index(drop=True))
+    return _of_rows(found, np.concatenate(chosen))
+
+
+def subset_per_class(found: Found, limit: int, seed: int) -> Found:
+    """At most `limit` rows of each class, the same ones for the same seed; rows without a label are one class.
+
+    Where an image has several labels it counts for each of them, and is taken as long as one has room.
+    """
+    order = np.random.default_rng(seed).permutation(len(found.table))
+    labels = _labels_of_rows(found)
+    taken: Counter[str | None] = Counter()
+    chosen = []
+    for row in order:
+        if any(taken[label] < limit for label in labels[row]):
+            chosen.append(row)
+            taken.update(labels[row])
+    return _of_rows(found, np.array(chosen, int))
+
+
+def _labels_of_rows(found: Found) -> list[tuple[str | None, ...]]:
+    """The labels that each row has, (None,) where it has none."""
+    if found.labels is None:
+        return [(label,) for label in found.table["label"]]
+    present = found.labels[found.labels["present"]].groupby("id")["label"].agg(tuple)
+    return [present.get(name, (None,)) for name in found.table["id"]]
+
+
+def _of_rows(found: Found, rows: np.ndarray) -> Found:
+    """Some of the rows, in their order, with the labels that are theirs."""
+    table = found.table.iloc[np.sort(rows)].reset_index(drop=True)
+    labels = found.labels
+    if labels is not None:
+        labels = labels[labels["id"].isin(table["id"])].reset_index(drop=True)
+    return replace(found, table=table, labels=labels)
 
 
 def shares(counts: np.ndarray, total: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.datasets import folders
 from pipeline.datasets.candidates import Found
+from pipeline.datasets.trees import Disk
 from pipeline.errors import CallError
 from pipeline.schema import DigitsDataset, FoldersDataset
 
@@ -26,7 +27,9 @@ def find(settings: DigitsDataset, data: Path) -> Found:
     root = data / "digits"
     if not root.is_dir():
         _write(root)
-    found = folders.of_root(root, FoldersDataset(root=str(root), pairs=[], recursive=False, group=None))
+    found = folders.of_root(
+        Disk(root), FoldersDataset(root=str(root), pairs=[], recursive=False, group=None, splits=[])
+    )
     if len(found.table) != COUNT:
         raise CallError(f"dataset=digits: {root} holds {len(found.table)} of {COUNT} images; delete it and run again")
     return replace(found, notes=())

@@ -1,77 +1,158 @@
-"""Image folders: pairs of class and folder, a root whose sub-folders are classes, or one flat unlabelled folder."""
+"""Image folders: pairs of class and folder, a root whose sub-folders are classes, or one flat unlabelled folder. The
+root may be a zip archive, and may hold a folder for each split first."""
 
 from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.dicom import starts_like_dicom
 from inference.images import EXTENSIONS
 from pipeline.datasets.candidates import Found, candidates
-from pipeline.errors import CallError, nearest
+from pipeline.datasets.trees import Disk, Tree, Zipped, is_utf8, opened_zip, printable
+from pipeline.errors import CallError, nearest, one_of
 from pipeline.schema import FoldersDataset
 
 NOT_UTF8 = "file name: not valid UTF-8, rename the file"
 TWICE = "so with dataset.recursive=true images would count twice"
+NO_ENDING = re.compile(r"[^.]+|[\d.]+")  # or a DICOM identifier for a name
+SPLITS = ("train", "val", "valid", "validation", "test")
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Images of one label, or without any, in one folder."""
+
+    tree: Tree
+    label: str | None
+    split: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What stands before the file's name in an id."""
+        return "/".join(part for part in (self.split, self.label) if part is not None)
 
 
 def find(settings: FoldersDataset, data: Path) -> Found:
-    """Candidates of `settings.pairs` or `settings.root`. An id is class/path below the class folder."""
+    """Candidates of `settings.pairs` or `settings.root`. An id is class/path below the class folder, after the split
+    where there are splits. Raises CallError."""
     if settings.pairs:
-        names, folders = settings.pairs[::2], settings.pairs[1::2]
-        return _classes(_checked(names, folders, settings.recursive), settings)
+        folders = _checked(settings.pairs[::2], settings.pairs[1::2], settings.recursive)
+        return _found([_Class(tree, name) for name, tree in folders.items()], settings)
     root = Path(str(settings.root))
+    if root.is_file() and (zipfile.is_zipfile(root) or root.suffix.lower() == ".zip"):
+        return _of_zip(root, settings)
     _must_be_folder(root, "dataset.root")
-    return of_root(root, settings)
+    return of_root(Disk(root), settings)
 
 
-def of_root(root: Path, settings: FoldersDataset) -> Found:
-    """Sub-folders with images are classes; without any, the images of the root itself are one unlabelled set."""
-    subfolders = _subfolders(root)
-    filled = [name for name in subfolders if _has_images(root / name, settings.recursive)]
-    if not filled:
-        return _flat(root, settings, subfolders)
-    empty = sorted(set(subfolders) - set(filled))
-    if empty:
-        raise CallError(_no_images(root / empty[0], settings.recursive, f"class folder '{empty[0]}' of dataset.root"))
-    classes = {name: root / name for name in filled}
-    if problems := _overlaps(list(classes.items()), settings.recursive, "dataset.root"):  # by links
+def _of_zip(archive: Path, settings: FoldersDataset) -> Found:
+    whole, twice = opened_zip(archive, "dataset.root")
+    root = _unwrapped(whole)
+    notes = [f"all of {archive.name} lies in its folder {root.prefix}"] if root.prefix else []
+    if twice:
+        notes.append(f"{twice} files of {archive.name} have the name of another one in it; the last of a name is used")
+    return of_root(root, settings, notes)
+
+
+def _unwrapped(root: Zipped) -> Zipped:
+    """Archives often hold one folder, and all else in that: it is no class, unless it holds images itself."""
+    while len(root.inner) == 1 and _first_image(root, False) is None:
+        name, only = next(iter(root.inner.items()))
+        if name.lower() in SPLITS or _first_image(only, False) is not None:
+            break
+        root = only
+    return root
+
+
+def of_root(root: Tree, settings: FoldersDataset, notes: Sequence[str] = ()) -> Found:
+    """Sub-folders with images are classes; without any, the images of the root itself are one unlabelled set. The same
+    inside each split, where the root holds splits. Raises CallError."""
+    splits = _splits(root, settings.splits)
+    if splits:
+        said = "" if settings.splits else f"the folders of {root} are taken as splits: {', '.join(splits)}"
+        levels = [_level(root.below(split), settings, split) for split in splits]
+    else:
+        said, levels = "", [_level(root, settings, None)]
+    classes = [some for level, _ in levels for some in level]
+    if problems := _overlaps([(some.name, some.tree) for some in classes], settings.recursive, "dataset.root"):
         raise CallError(*problems)
-    found = _classes(classes, settings)
-    beside = sum(1 for _ in _image_names(root))
-    note = f"{beside} images lie in {root} beside the class folders and are left out"
-    return Found(found.table, found.ignored, found.notes + ((note,) if beside else ()))
+    return _found(classes, settings, [*notes, *filter(None, [said]), *(note for _, more in levels for note in more)])
 
 
-def _flat(root: Path, settings: FoldersDataset, subfolders: list[str]) -> Found:
-    if next(_image_names(root), None) is None:
-        raise CallError(_no_images(root, settings.recursive or not subfolders, "dataset.root"))
+def _splits(root: Tree, wanted: Sequence[str]) -> list[str]:
+    """The sub-folders that are splits: those asked for, else all where nothing else is there."""
+    names = root.folders()
+    for split in wanted:
+        if split not in names:
+            raise CallError(f"dataset.splits: {root} has no folder '{split}'{one_of(split, names) if names else ''}")
+    return list(wanted) or (names if all(name.lower() in SPLITS for name in names) else [])
+
+
+def _level(tree: Tree, settings: FoldersDataset, split: str | None) -> tuple[list[_Class], list[str]]:
+    """The classes in the root or a split, and what to know of it."""
+    what = "dataset.root" if split is None else f"split '{split}' of dataset.root"
+    names = tree.folders()
+    filled = [name for name in names if _first_image(tree.below(name), settings.recursive) is not None]
+    beside = sum(_is_image(tree, name) for name in tree.files(False))
+    if not filled:
+        if not beside:
+            raise CallError(_no_images(tree, settings.recursive or not names, what))
+        return [_Class(tree, None, split)], []
+    empty = sorted(set(names) - set(filled))
+    if empty and split is None:
+        raise CallError(_no_images(tree.below(empty[0]), settings.recursive, f"class folder '{empty[0]}' of {what}"))
+    notes = [f"class '{name}' has no images in split '{split}'" for name in empty]
+    if beside:
+        notes.append(f"{beside} images lie in {tree} beside the class folders and are left out")
+    return [_Class(tree.below(name), name, split) for name in filled], notes
+
+
+def _found(classes: Sequence[_Class], settings: FoldersDataset, notes: Sequence[str] = ()) -> Found:
     ignored: Counter[str] = Counter()
-    rows = list(_rows(root, None, False, ignored))
-    return _found(rows, ignored, settings)
-
-
-def _classes(folders: dict[str, Path], settings: FoldersDataset) -> Found:
-    ignored: Counter[str] = Counter()
+    real = [some.tree.real() for some in classes]
     rows: list[dict[str, Any]] = []
-    real = [_real(folder) for folder in folders.values()]
-    for name, folder in folders.items():
-        of_class = list(_rows(folder, name, settings.recursive, ignored, real))
+    for some in classes:
+        of_class = list(_rows(some, settings.recursive and some.label is not None, ignored, real))
         if not of_class:
-            raise CallError(_no_images(folder, settings.recursive, f"class '{name}'"))
+            raise CallError(_no_images(some.tree, settings.recursive, f"class '{some.label}'"))
         rows += of_class
-    return _found(rows, ignored, settings)
+    grouped = fill_groups(rows, settings.group) if settings.group else ()
+    links = _links_that_leave(classes, settings)
+    return Found(candidates(rows), dict(sorted(ignored.items())), (*notes, *links, *grouped))
 
 
-def _found(rows: list[dict[str, Any]], ignored: Counter[str], settings: FoldersDataset) -> Found:
-    notes = _group(rows, settings.group) if settings.group else ()
-    return Found(candidates(rows), dict(sorted(ignored.items())), notes)
+def _links_that_leave(classes: Sequence[_Class], settings: FoldersDataset) -> tuple[str, ...]:
+    """They are followed, and counted."""
+    root = None if settings.root is None else os.path.realpath(settings.root)
+    count = sum(some.tree.leaving(root or some.tree.real()) for some in classes if isinstance(some.tree, Disk))
+    where = "dataset.root" if root else "their class folder"
+    said = "1 link leads" if count == 1 else f"{count} links lead"
+    return (f"{said} out of {where}; what is there is read",) if count else ()
 
 
-def _checked(names: list[str], folders: list[str], recursive: bool) -> dict[str, Path]:
+def _rows(some: _Class, recursive: bool, ignored: Counter[str], elsewhere: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for name in some.tree.files(recursive, elsewhere):
+        if not _is_image(some.tree, name):
+            ignored[printable(Path(name).suffix.lower() or Path(name).name)] += 1
+            continue
+        inside = name if is_utf8(name) else printable(name)
+        yield {
+            "id": f"{some.name}/{inside}" if some.name else inside,
+            "path": some.tree.place(inside),
+            "label": some.label,
+            "split": some.split,
+            "problem": "" if is_utf8(name) else NOT_UTF8,
+        }
+
+
+def _checked(names: list[str], folders: list[str], recursive: bool) -> dict[str, Disk]:
     """Class -> folder; every problem with the pairs at once."""
     problems = []
     for name, count in Counter(names).items():
@@ -81,17 +162,17 @@ def _checked(names: list[str], folders: list[str], recursive: bool) -> dict[str,
             problems.append("dataset.pairs: a class has no name")
     for name, folder in zip(names, folders, strict=True):
         problems += _folder_problem(Path(folder), f"dataset.pairs, class '{name}'")
-    classes = [(name, Path(folder)) for name, folder in zip(names, folders, strict=True)]
+    classes = [(name, Disk(Path(folder))) for name, folder in zip(names, folders, strict=True)]
     problems += _overlaps(classes, recursive, "dataset.pairs")
     if problems:
         raise CallError(*problems)
     return dict(classes)
 
 
-def _overlaps(classes: Sequence[tuple[str, Path]], recursive: bool, what: str) -> list[str]:
+def _overlaps(classes: Sequence[tuple[str, Tree]], recursive: bool, what: str) -> list[str]:
     """Classes whose folders are, links resolved, the same or lie in each other."""
     problems = []
-    real = [_real(folder) for _, folder in classes]
+    real = [folder.real() for _, folder in classes]
     for i, (name, folder) in enumerate(classes):
         for j, (other, _) in enumerate(classes[:i]):
             if real[i] == real[j]:
@@ -99,13 +180,6 @@ def _overlaps(classes: Sequence[tuple[str, Path]], recursive: bool, what: str) -
             elif recursive and _inside(real[i], real[j]):
                 problems.append(f"{what}: the folders of '{other}' and '{name}' lie in each other, {TWICE}")
     return problems
-
-
-def _real(folder: Path) -> str:
-    try:
-        return os.path.realpath(folder)
-    except ValueError:  # a NUL in the name: no such folder, which is said elsewhere
-        return str(folder)
 
 
 def _inside(a: str, b: str) -> bool:
@@ -118,8 +192,8 @@ def _must_be_folder(folder: Path, what: str) -> None:
 
 
 def _folder_problem(folder: Path, what: str) -> list[str]:
-    if not _is_utf8(str(folder)):
-        return [f"{what}: the folder's name is not valid UTF-8, rename it: {_printable(str(folder))}"]
+    if not is_utf8(str(folder)):
+        return [f"{what}: the folder's name is not valid UTF-8, rename it: {printable(str(folder))}"]
     try:
         folder.stat()
         if not folder.is_dir():
@@ -139,90 +213,25 @@ def _nearest_sibling(folder: Path) -> str:
         return ""
 
 
-def _no_images(folder: Path, recursive: bool, what: str) -> str:
+def _no_images(tree: Tree, recursive: bool, what: str) -> str:
     more = "" if recursive else "; dataset.recursive=true also looks in the folders inside it"
-    return f"{what}: no images in {folder} (looked for {' '.join(EXTENSIONS)}){more}"
+    return f"{what}: no images in {tree} (looked for {' '.join(EXTENSIONS)}){more}"
 
 
-def _subfolders(root: Path) -> list[str]:
-    names = sorted(entry.name for entry in _entries(root) if _is_folder(entry) and not entry.name.startswith("."))
-    for name in names:
-        if not _is_utf8(name):
-            raise CallError(f"dataset.root: a folder's name is not valid UTF-8, rename it: {_printable(name)}")
-    return names
+def _first_image(tree: Tree, recursive: bool) -> str | None:
+    return next((name for name in tree.files(recursive) if _is_image(tree, name)), None)
 
 
-def _has_images(folder: Path, recursive: bool) -> bool:
-    return next((name for name in _walk(folder, recursive) if _is_image(name)), None) is not None
+def _is_image(tree: Tree, name: str) -> bool:
+    """By its ending; only what has none is looked into, on disk, for scanners write DICOM files without one."""
+    if name.lower().endswith(EXTENSIONS):
+        return True
+    last = name.rpartition("/")[2]
+    nameless = isinstance(tree, Disk) and NO_ENDING.fullmatch(last) and last.upper() != "DICOMDIR"
+    return bool(nameless) and starts_like_dicom(tree.place(name))
 
 
-def _image_names(folder: Path) -> Iterator[str]:
-    return (name for name in _walk(folder, False) if _is_image(name))
-
-
-def _rows(
-    folder: Path, label: str | None, recursive: bool, ignored: Counter[str], elsewhere: Iterable[str] = ()
-) -> Iterator[dict[str, Any]]:
-    for name in _walk(folder, recursive, elsewhere):
-        if not _is_image(name):
-            ignored[_printable(Path(name).suffix.lower() or Path(name).name)] += 1
-            continue
-        inside = name if _is_utf8(name) else _printable(name)
-        yield {
-            "id": inside if label is None else f"{label}/{inside}",
-            "path": str(folder / inside),
-            "label": label,
-            "problem": "" if _is_utf8(name) else NOT_UTF8,
-        }
-
-
-def _walk(folder: Path, recursive: bool, elsewhere: Iterable[str] = ()) -> Iterator[str]:
-    """Names of files below `folder`, with '/'; hidden ones are not looked at; a folder reached twice counts once, and
-    folders `elsewhere` (real paths), which links may lead to, are left to others."""
-    seen = {os.path.realpath(folder), *elsewhere}
-    waiting = [""]
-    while waiting:
-        below = waiting.pop()
-        for entry in _entries(folder / below):
-            if entry.name.startswith("."):
-                continue
-            name = f"{below}{entry.name}"
-            if not _is_folder(entry):
-                yield name
-            elif recursive and (real := os.path.realpath(folder / name)) not in seen:
-                seen.add(real)
-                waiting.append(f"{name}/")
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, in the order of the names' bytes."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        raise CallError(f"dataset: a folder cannot be opened: {_printable(str(folder))} ({error.strerror})") from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or into a folder that is closed to us
-        return False
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(EXTENSIONS)
-
-
-def _is_utf8(name: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in name)
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _group(rows: list[dict[str, Any]], pattern: str) -> tuple[str, ...]:
+def fill_groups(rows: list[dict[str, Any]], pattern: str) -> tuple[str, ...]:
     """Fill in each row's group; a row without a match is a group of its own."""
     missed = []
     for row in rows:

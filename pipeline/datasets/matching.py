@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.images import EXTENSIONS
+from inference.places import container_of, member_of
 from pipeline.errors import RunError
 
 EXAMPLES = 3  # names in a message
@@ -50,7 +51,8 @@ def match(ids: Sequence[str], paths: Sequence[str], names: Sequence[str]) -> Mat
 
     Ends are whole folder and file names. Longer ends go first; of the rest, each must be the only possible one on both
     sides, and what stands before the end must be the same for all matches on one side at least, else nothing is
-    matched by it: '1.png' of two folders are not confused. `\\` counts as `/` from rule 2 on.
+    matched by it: '1.png' of two folders are not confused. `\\` counts as `/` from rule 2 on, and an image inside an
+    archive lies in it as in a folder.
 
     ids, paths: of the n images ('': has none); names: ids or paths of the vectors. Raises RunError where no rule fits,
     or names are not unique.
@@ -101,9 +103,12 @@ def _unique(names: Sequence[str]) -> None:
 
 
 def _plain(paths: Iterable[str]) -> list[str]:
-    """Paths as names joined by single slashes: no leading one, no '.', no drive letters' backslashes."""
+    """Paths as names joined by single slashes: no leading one, no '.', no drive letters' backslashes; what is inside an
+    archive as if that were a folder."""
     made = []
     for path in paths:
+        if (archive := container_of(path)) != path:
+            path = f"{archive}/{member_of(path)}"
         path = path.replace("\\", "/") if "\\" in path else path
         if path.startswith(("/", "./")) or "//" in path or "/./" in path:
             path = "/".join(part for part in path.split("/") if part not in ("", "."))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.datasets.candidates import Found, candidates
+from pipeline.datasets.candidates import Found, candidates, of_splits
 from pipeline.errors import CallError, nearest, one_of
 from pipeline.schema import SeveralLabels, TableDataset
 
@@ -42,7 +42,7 @@ def find(settings: TableDataset, data: Path) -> Found:
         | {name: _or_none(cells[name]) for name in ("label", "caption", "group", "split")},
         dtype=object,
     )
-    return Found(candidates(_of_splits(frame, settings.splits)), notes=notes, rows=len(table))
+    return Found(candidates(of_splits(frame, settings.splits)), notes=notes, rows=len(table))
 
 
 def read_table(path: Path, key: str) -> pd.DataFrame:
@@ -178,16 +178,6 @@ def _places(images: list[str], column: str | None, root: Path, settings: TableDa
         for path in paths
     ]
     return paths, problems
-
-
-def _of_splits(rows: pd.DataFrame, splits: list[str]) -> pd.DataFrame:
-    if not splits:
-        return rows
-    known = rows["split"].dropna().unique().tolist()
-    for split in splits:
-        if split not in known:
-            raise CallError(f"dataset.splits: no row of split '{split}'{one_of(split, known)}")
-    return rows[rows["split"].isin(splits)]
 
 
 def _unique(ids: list[str], column: str | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inference.places import unturned
 from pipeline.datasets.matching import match
 from pipeline.datasets.text_vectors import Texts, open_texts
 from pipeline.datasets.vector_files import Side, Source, faults, read, unit
@@ -88,7 +89,7 @@ class Precomputed:
         if self.source.names is None:
             return self._by_order(files)
         try:
-            found = match(files["id"].tolist(), files["path"].tolist(), self.source.names)
+            found = match(files["id"].tolist(), [unturned(path) for path in files["path"]], self.source.names)
         except RunError as error:
             raise RunError(f"encoder.path: {self.path.name}: {error}") from error
         has = found.rows >= 0

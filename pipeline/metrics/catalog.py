@@ -82,6 +82,10 @@ _MU = (
     "Mu, J. and Viswanath, P. (2018). All-but-the-top: simple and effective postprocessing for word "
     "representations. International Conference on Learning Representations."
 )
+_PRECISION = (
+    "Manning, C. D., Raghavan, P. and Schuetze, H. (2008). Introduction to Information Retrieval, section "
+    "8.4. Cambridge University Press."
+)
 _EFRON = "Efron, B. and Stein, C. (1981). The jackknife estimate of variance. Annals of Statistics 9(3), 586-596."
 
 _ALL = (
@@ -274,6 +278,16 @@ _ALL = (
         "lower",
         "Area that the densities of cosines within and between classes share, in bins of 0.01.",
         _INMAN,
+    ),
+    MetricInfo(
+        "precision_at_5",
+        "Share among the 5 nearest",
+        0.0,
+        1.0,
+        "higher",
+        "Of the five nearest other images of an image that shows a label, the share that show it too, averaged over "
+        "the images that do; compare it with the share that chance gives.",
+        _PRECISION,
     ),
     MetricInfo(
         "mean_length",

@@ -24,6 +24,7 @@ MOST_CLASSES = 60  # rows of the table of classes; the files hold all
 MOST_PAIRS = 200
 MOST_CLUSTERS = 100
 MOST_SKIPPED = 200
+MOST_DUPLICATES = 40
 
 
 class RunFolder(Protocol):
@@ -408,6 +409,65 @@ def _cluster_table(run: RunFolder) -> Table | None:
     return _named_table(run, "cluster_table", _CLUSTER_COLUMNS, MOST_CLUSTERS, "clusters")
 
 
+_LABEL_COLUMNS: list[tuple[str, str, Format]] = [
+    ("label", "label", text),
+    ("present", "images that show it", number),
+    ("negatives", "images that do not", number),
+    ("negatives_are", "which are", text),
+    ("within_mean", "mean within", score),
+    ("between_mean", "mean with the others", score),
+    ("gap_with_interval", "gap (95 %)", str),
+    ("auc", "AUC", score),
+    ("precision_at_5", "of the 5 nearest show it", _share),
+    ("chance_at_5", "by chance", _share),
+]
+
+
+def _label_scores(run: RunFolder) -> Table | None:
+    """For each of several labels, the images that show it against others."""
+    if not run.has("label_scores"):
+        return None
+    frame = run.table("label_scores")
+    if frame.empty:
+        return None
+    ends = zip(frame["gap"], frame["gap_low"], frame["gap_high"], strict=True)
+    frame = frame.assign(gap_with_interval=[score(middle) + _between(low, high) for middle, low, high in ends])
+    return _table(frame, _LABEL_COLUMNS, MOST_CLASSES, _link(run, "label_scores"), "labels")
+
+
+_FINDING_COLUMNS: list[tuple[str, str, Format]] = [
+    ("name", "", lambda name: str(name).replace("_", " ")),
+    ("value", "", number),
+    ("detail", "", text),
+]
+_DUPLICATE_COLUMNS: list[tuple[str, str, Format]] = [
+    ("duplicate_group", "group", lambda group: number(group + 1)),
+    ("kind", "", text),
+    ("id", "image", text),
+    ("label", "label", text),
+    ("group", "belongs to", text),
+    ("split", "split", text),
+    ("cosine", "nearest cosine", score),
+    ("crosses", "in more than one", text),
+]
+
+
+def _findings(run: RunFolder) -> Table | None:
+    if not run.has("data_quality"):
+        return None
+    return _table(run.table("data_quality"), _FINDING_COLUMNS, 100, _link(run, "data_quality"), "findings")
+
+
+def _duplicates(run: RunFolder, privacy: Privacy) -> Table | None:
+    """Images that there are more than once, those first whose group crosses classes, groups or splits."""
+    if not run.has("duplicates") or not len(frame := run.table("duplicates")):
+        return None
+    frame = frame.assign(harmless=frame["crosses"].eq("")).sort_values(["harmless", "duplicate_group"], kind="stable")
+    frame = privacy.table(frame.dropna(axis="columns", how="all"))
+    link = "" if {"path", "id"} & privacy.hide else _link(run, "duplicates")
+    return _table(frame, _DUPLICATE_COLUMNS, MOST_DUPLICATES, link, "images")
+
+
 def _suggestions(run: RunFolder) -> tuple[str, Table | None]:
     """Which criteria agree on k, in words, and what each suggests."""
     if not run.has("k_suggestions") or not len(frame := run.table("k_suggestions")):
@@ -553,6 +613,9 @@ def _warnings(record: Mapping[str, Any], privacy: Privacy) -> list[str]:
 
 _CAPTIONS = {
     "sheet": "A random sample of the images.",
+    "data_overview": "What the data set is made of.",
+    "duplicates_sheet": "Images that the data set has more than once: number of the group, nearest cosine within it, label.",
+    "extremes_sheet": "The darkest, brightest and most blurred images, as the encoder sees them.",
     "elbow": "Inertia over the number of clusters, and its knee: the point farthest below the line between the ends.",
     "silhouettes_by_k": "Mean silhouette over the number of clusters; the two spaces do not compare.",
     "dispersion_by_k": "Calinski-Harabasz and Davies-Bouldin over the number of clusters.",
@@ -560,6 +623,7 @@ _CAPTIONS = {
     "map": "The map, coloured by cluster and by label. It is for looking: distances on it mean little.",
     "class_similarity_centered": "Mean cosine similarity after centring: what remains without the common cone.",
     "within_between_centered": "Cosine similarities of pairs after centring.",
+    "label_scores": "How well each label is told apart: the AUC, and the neighbours of the images that show it.",
     "similarity": "Mean cosine similarity within classes (diagonal) and between classes.",
     "within": "Cosine similarities of pairs within a class and of pairs between classes.",
     "between": "Cosine similarities of pairs within a class and of pairs between classes.",
@@ -568,7 +632,9 @@ _CAPTIONS = {
     "blades": "The silhouette of every image, by cluster.",
 }
 _PLACES = {
+    "data_quality": "quality",
     "class_distances": "distances",
+    "label_scores": "labels",
     "projection": "map",
     "k_selection": "k_selection",
     "clustering": "map",
@@ -631,6 +697,16 @@ def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
         ),
         Section("protocol", "What was run", {"lines": list(map(privacy.text, protocol_lines(record, k)))}),
         Section(
+            "quality",
+            "The data",
+            {
+                "findings": _findings(run),
+                "duplicates": _duplicates(run, privacy),
+                "near": look_up(record, "config.data_quality.near_duplicate"),
+                "pictures": pictures.get("quality", []),
+            },
+        ),
+        Section(
             "distances",
             "Class distances",
             {
@@ -641,6 +717,9 @@ def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
                 "pairs": _named_table(run, "class_pairs", _PAIR_COLUMNS, MOST_PAIRS, "pairs of classes"),
                 "pictures": pictures.get("distances", []),
             },
+        ),
+        Section(
+            "labels", "Each label for itself", {"table": _label_scores(run), "pictures": pictures.get("labels", [])}
         ),
         Section(
             "k_selection",

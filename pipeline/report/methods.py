@@ -115,6 +115,9 @@ def _listing_lines(record: Record) -> list[str]:
     if images.get("labelled") and images.get("classes") is not None:
         text += f", {counted(images['classes'], 'class', 'classes')}"
     lines = [text + "."]
+    if (most := _setting(record, "dataset.limit_per_class", None)) is not None:
+        seed = _setting(record, "dataset.sample_seed", 0)
+        lines.append(f"At most {number(most)} images of each class, drawn at random, seed {seed}.")
     limit = _setting(record, "dataset.limit", None)
     if limit is not None:
         seed = _setting(record, "dataset.sample_seed", 0)
@@ -171,6 +174,13 @@ def _distance_lines(record: Record) -> list[str]:
 
 def _unit(record: Record) -> str:
     return "group (or image without one)" if look_up(record, "images.grouped") else "image"
+
+
+def _label_lines(record: Record) -> list[str]:
+    return [
+        "Each label for itself: cosine similarities of pairs of images that show it against pairs of one that does and "
+        "one that was verified not to (where fewer than two were: that is not marked to)."
+    ]
 
 
 def _umap_line(record: Record) -> str:
@@ -297,13 +307,23 @@ _STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
     "listing": _listing_lines,
     "embedding": _embedding_lines,
     "class_distances": _distance_lines,
+    "label_scores": _label_lines,
     "projection": _projection_lines,
     "k_selection": _k_selection_lines,
     "cluster_metrics": _score_lines,
 }
 
 
-_ORDER = ("listing", "embedding", "class_distances", "projection", "k_selection", "clustering", "cluster_metrics")
+_ORDER = (
+    "listing",
+    "embedding",
+    "class_distances",
+    "label_scores",
+    "projection",
+    "k_selection",
+    "clustering",
+    "cluster_metrics",
+)
 
 
 def protocol_lines(record: Record, k: float | None = None) -> list[str]:
@@ -368,6 +388,17 @@ def _distance_sentence(record: Record, cite: Citations) -> str:
     return text + (
         f"; 95 % intervals are infinitesimal-jackknife intervals over {_unit(record).split(' ')[0]}s, not pairs "
         f"{cite('gap', 'jaeckel', 'dyads')}."
+    )
+
+
+def _label_sentence(record: Record, cite: Citations) -> str:
+    return (
+        "Images may carry several labels, so each label was assessed separately: cosine similarities of all pairs of "
+        "images showing it were compared with those of pairs of one image showing it and one verified not to show it "
+        "(or, where fewer than two were verified, not annotated with it), by their gap with a 95 % "
+        f"infinitesimal-jackknife interval over images {cite('gap', 'jaeckel', 'dyads')}, by the area under the ROC "
+        f"curve {cite('auc')}, and by the mean share of images showing the label among the five nearest neighbours "
+        f"{cite('precision_at_5')} of those that do."
     )
 
 
@@ -509,6 +540,7 @@ _STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
     "listing": _data_sentence,
     "embedding": _embedding_sentence,
     "class_distances": _distance_sentence,
+    "label_scores": _label_sentence,
     "projection": _projection_sentence,
     "k_selection": _k_selection_sentence,
     "cluster_metrics": _score_sentence,

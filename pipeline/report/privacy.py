@@ -10,11 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from inference.places import container_of, member_of
 from pipeline.report.words import is_missing, look_up, plain
 
 HIDDEN = "(hidden)"
 _SECRET_KEYS = (
-    "dataset.root", "dataset.path", "dataset.pairs", "dataset.group",
+    "dataset.root", "dataset.path", "dataset.pairs", "dataset.group", "dataset.files", "dataset.list", "dataset.shards",
+    "dataset.table", "dataset.labels", "dataset.classes_table", "dataset.image_ids",
     "encoder.path", "encoder.text_path", "encoder.text_names", "paths.",
 )  # fmt: skip
 # Where a path begins: at the start, after a blank or after a character that opens or assigns.
@@ -114,8 +116,10 @@ def _paths_of(record: Mapping[str, Any]) -> list[str]:
     paths = look_up(record, "config.paths", {})
     ours = [str(path) for path in paths.values() if _has_slash(str(path))]  # 'data' alone is only a word
     vectors = [str(look_up(record, f"config.encoder.{key}") or "") for key in ("path", "text_path", "text_names")]
-    given = [str(settings.get("root") or ""), str(settings.get("path") or ""), *filter(_has_slash, vectors)]
-    return [*given, *pairs[1::2], *ours]
+    given = [str(settings.get(key) or "") for key in ("root", "path", "list")]
+    several = [settings.get(key) or [] for key in ("files", "shards")]
+    listed = [str(item) for items in several for item in (items if isinstance(items, list) else [items])]
+    return [*given, *listed, *filter(_has_slash, vectors), *pairs[1::2], *ours]
 
 
 def privacy_of(run: Any) -> Privacy:
@@ -125,11 +129,12 @@ def privacy_of(run: Any) -> Privacy:
     secrets: list[str] = []
     if "path" in hide:
         paths = [str(path) for table in [*tables, run.skipped] if "path" in table for path in table["path"]]
-        names = [PurePath(path).name for path in paths]
+        parts = dict.fromkeys(part for path in paths for part in (path, container_of(path), member_of(path)) if part)
+        names = dict.fromkeys(PurePath(part).name for part in parts)
         secrets = [
             *_paths_of(run.record),
             str(run.folder),
-            *paths,
+            *parts,
             *(name for name in names if len(name) > 4),
         ]
     if "id" in hide:  # a short id ('12') is found in every text and tells nobody anything

@@ -12,12 +12,16 @@ NAMES = (
     "encoder",
     "embedding",
     "images",
+    "data_quality",
     "class_distances",
+    "label_scores",
     "neighbours",
     "projection",
     "k_selection",
     "clustering",
     "cluster_metrics",
+    "replicates",
+    "significance",
 )
 
 

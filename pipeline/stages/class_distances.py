@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.errors import CallError
 from pipeline.stage import Drawing, Facts, Stage, Workspace, key_part
+from pipeline.stages.groups import group_numbers
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,9 @@ def run(settings: Any, workspace: Workspace, images: pd.DataFrame, image_embeddi
 
     chosen = settings.class_distances
     rows = _with_direction(image_embeddings, images)
-    names, codes = np.unique(images["label"].to_numpy(dtype=str)[rows], return_inverse=True)
+    names, codes = np.unique(images["label"].iloc[rows].tolist(), return_inverse=True)
     vectors = image_embeddings if len(rows) == len(images) else image_embeddings[rows]
-    groups = _groups(images["group"].iloc[rows])
+    groups = group_numbers(images["group"].iloc[rows])
     found = class_distances(vectors, codes, len(names), centered=chosen.centered, groups=groups)
     _say_what_is_not_defined(names, found, chosen.centered)
     blocks, pairs = _pairs(vectors, codes, names, workspace) if chosen.save_pairs else (None, None)
@@ -60,14 +61,6 @@ def _with_direction(vectors: np.ndarray, images: pd.DataFrame) -> np.ndarray:
         some = ", ".join(lost[:5])
         log.warning("%d images have all-zero vectors, so no cosine; left out of class distances: %s", len(lost), some)
     return np.flatnonzero(labelled & directed)
-
-
-def _groups(groups: pd.Series) -> np.ndarray | None:
-    """Numbers of the groups; an image without one is a group of its own. None where there are none."""
-    if groups.isna().all():
-        return None
-    codes, names = pd.factorize(groups)
-    return np.where(codes < 0, len(names) + np.arange(len(codes)), codes)
 
 
 def _say_what_is_not_defined(names: np.ndarray, found: Any, centered: bool) -> None:
@@ -280,7 +273,7 @@ STAGE = Stage(
         "pairs",
     ),
     settings=("class_distances",),
-    version=2,
+    version=3,
     run=run,
     metrics=metrics,
     draw=draw,

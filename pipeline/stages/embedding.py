@@ -36,6 +36,7 @@ def run(
             encoder,
             workspace.folder,
             rules=ReadingRules(**plain(settings.images)),
+            contents=[seen.partition(" turned ")[0] for seen in files["content_hash"].iloc[readable]],
             workers=workspace.workers,
             timeout=workspace.timeout,
             batch_size=workspace.batch_size,
@@ -68,11 +69,12 @@ def run(
 def _warn_of_narrow(reading: pd.DataFrame) -> None:
     narrow = int((reading["range_used"] < NARROW).sum())
     if narrow:
+        which = "1 image of 16 bits uses" if narrow == 1 else f"{narrow:,} images of 16 bits use"
         log.warning(
-            "%d images of 16 bits use less than an eighth of the range and are nearly black: images.sixteen_bit=range "
-            "uses the range of each image",
-            narrow,
-        )
+            "%s less than an eighth of the range and %s nearly black: images.sixteen_bit=range uses the range of each "
+            "image",
+            which, "is" if narrow == 1 else "are",
+        )  # fmt: skip
 
 
 def _encoding(embedded: Embedded, asked: EncoderHandle) -> pd.DataFrame:

@@ -14,14 +14,15 @@ from pipeline.errors import RunError
 from pipeline.schema import Config
 from pipeline.stage import Drawing, Stage, Workspace
 
-COLUMNS = ["id", "path", "label", "caption", "group", "split", "content_hash", "width", "height"]
+SEEN = ["width", "height", "format", "mode", "bytes", "brightness", "sharpness"]
+COLUMNS = ["id", "path", "label", "caption", "group", "split", "content_hash", *SEEN]
 SHEET = 48  # images on the sheet
 
 
 def run(settings: Any, workspace: Workspace, candidates: pd.DataFrame, reading: pd.DataFrame) -> dict[str, Any]:
     """`images`: a row for each vector, in their order. `skipped`: id, path, reason, detail of the rest."""
     read = reading["read"].to_numpy(dtype=bool)
-    known = candidates.assign(width=reading["width"], height=reading["height"])
+    known = candidates.assign(**{column: reading[column] for column in SEEN})
     images = known.loc[read, COLUMNS].reset_index(drop=True)
     skipped = candidates[["id", "path"]].assign(reason=reading["reason"], detail=reading["detail"]).loc[~read]
     metadata = pd.DataFrame({"image_path": images["path"], **images[["caption", "label", "id"]].to_dict("series")})
@@ -68,7 +69,7 @@ STAGE = Stage(
     name="images",
     needs=("candidates", "reading"),
     makes=("images", "skipped", "embedding_metadata"),
-    version=2,
+    version=3,
     run=run,
     metrics=metrics,
     check=check,

@@ -16,7 +16,7 @@ from pipeline.schema import DigitsDataset
 
 
 def settings(limit: int | None = None) -> DigitsDataset:
-    return DigitsDataset("digits", "digits", limit, 0, 0.5, 8)
+    return DigitsDataset("digits", "digits", limit, None, 0, 0.5, 8)
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inference.places import read_bytes
 from pipeline.datasets import find
 from pipeline.datasets.candidates import COLUMNS, Found
 from pipeline.datasets.folders import NOT_UTF8
@@ -96,7 +98,7 @@ def test_the_order_does_not_depend_on_that_of_the_folder(tmp_path: Path, monkeyp
     files(tmp_path, *names)
     expected = listed(root=tmp_path, recursive=True).table
     assert expected["id"].tolist() == sorted(names)
-    import pipeline.datasets.folders as module
+    import pipeline.datasets.trees as module
 
     ordered = module._entries
     monkeypatch.setattr(module, "_entries", lambda folder: ordered(folder)[::-1])
@@ -308,8 +310,183 @@ def test_limit_without_labels(tmp_path: Path) -> None:
     assert len(set(ids(root=tmp_path, limit=7))) == 7
 
 
+def columns(found: Found, *names: str) -> list[list[str | None]]:
+    return found.table[list(names)].to_numpy().tolist()
+
+
+def test_split_folders_are_found_by_their_names(tmp_path: Path) -> None:
+    files(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "Val/cat/2.png", "beside.png")
+    (tmp_path / "test/dog").mkdir()
+    found = listed(root=tmp_path)
+    assert columns(found, "id", "label", "split") == [
+        ["Val/cat/2.png", "cat", "Val"],
+        ["test/cat/1.png", "cat", "test"],
+        ["train/cat/1.png", "cat", "train"],
+        ["train/dog/1.png", "dog", "train"],
+    ]
+    assert found.classes == ("cat", "dog")
+    assert found.notes == (
+        f"the folders of {tmp_path} are taken as splits: Val, test, train",
+        "class 'dog' has no images in split 'test'",
+    )
+
+
+def test_only_the_splits_asked_for(tmp_path: Path) -> None:
+    files(tmp_path, "train/cat/1.png", "fold1/cat/x/2.png", "fold1/dog/1.png", "other/readme.txt")
+    found = listed(root=tmp_path, splits=["fold1"], recursive=True)
+    assert columns(found, "id", "split") == [["fold1/cat/x/2.png", "fold1"], ["fold1/dog/1.png", "fold1"]]
+    assert found.notes == ()
+    (problem,) = refusal(root=tmp_path, splits=["fold"])
+    assert problem == (
+        f"dataset.splits: {tmp_path} has no folder 'fold'; did you mean fold1? Known: fold1, other, train"
+    )
+    assert refusal(root=tmp_path, splits=["other"])[0].startswith("split 'other' of dataset.root: no images in")
+
+
+def test_a_split_without_classes_has_no_labels(tmp_path: Path) -> None:
+    files(tmp_path, "train/cat/1.png", "test/1.png")
+    found = listed(root=tmp_path)
+    assert columns(found, "id", "label", "split") == [["test/1.png", None, "test"], ["train/cat/1.png", "cat", "train"]]
+
+
+def test_a_class_that_is_called_test_beside_others_is_a_class(tmp_path: Path) -> None:
+    files(tmp_path, "test/1.png", "cat/1.png")
+    assert columns(listed(root=tmp_path), "id", "label", "split") == [
+        ["cat/1.png", "cat", None],
+        ["test/1.png", "test", None],
+    ]
+
+
+def test_classes_of_two_splits_in_one_folder_by_a_link(tmp_path: Path) -> None:
+    files(tmp_path, "train/cat/1.png", "test/dog/1.png")
+    (tmp_path / "test/cat").symlink_to(tmp_path / "train/cat")
+    (problem,) = refusal(root=tmp_path)
+    assert problem == f"dataset.root: 'test/cat' and 'train/cat' are the same folder: {tmp_path}/train/cat"
+
+
+def test_groups_and_limits_with_splits(tmp_path: Path) -> None:
+    files(tmp_path, *(f"{split}/cat/p{i}_{j}.png" for split in ("train", "test") for i in range(5) for j in range(2)))
+    found = listed(root=tmp_path, group=r"p(\d)", limit=8)
+    assert len(found.table) == 8
+    assert set(found.table["group"]) <= set("01234")
+
+
+def test_names_that_differ_in_their_unicode_form_alone_stay_two(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9.png", "cafe\u0301.png"
+    files(tmp_path, f"a/{composed}", f"a/{decomposed}")
+    assert ids(root=tmp_path) == sorted([f"a/{composed}", f"a/{decomposed}"])
+
+
+def test_long_names_equal_stems_and_equal_names_in_two_classes(tmp_path: Path) -> None:
+    long = "x" * 196 + ".png"
+    files(tmp_path, f"a/{long}", "a/1.png", "a/1.jpg", "b/1.png", f"b/{long}")
+    assert ids(root=tmp_path) == ["a/1.jpg", "a/1.png", f"a/{long}", "b/1.png", f"b/{long}"]
+
+
+def zipped(file: Path, *names: str) -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, name.encode() + b"!")
+    return file
+
+
+def test_a_zip_is_read_like_a_folder(tmp_path: Path) -> None:
+    names = [f"a/{name}" for name in NAMES] + [
+        "b/1.png",
+        "b/x/2.png",
+        "b/notes.txt",
+        "a/.hidden.png",
+        "__MACOSX/a/1.png",
+    ]
+    archive = zipped(tmp_path / "some.zip", "a/", "empty/", *names)
+    found = listed(root=archive)
+    assert found.table["id"].tolist() == sorted([f"a/{name}" for name in NAMES] + ["b/1.png"])
+    assert found.classes == ("a", "b")
+    assert found.ignored == {".txt": 1}
+    for row in found.table.itertuples():
+        assert row.path == f"zip://{row.id}::{archive}"
+        assert read_bytes(row.path) == row.id.encode() + b"!"
+    assert "b/x/2.png" in ids(root=archive, recursive=True)
+
+
+def test_a_zip_of_one_folder_that_holds_all(tmp_path: Path) -> None:
+    found = listed(root=zipped(tmp_path / "some.zip", "images/v1/a/1.png", "images/v1/b/2.png", "images/README.txt"))
+    assert columns(found, "id", "label") == [["a/1.png", "a"], ["b/2.png", "b"]]
+    assert found.notes == ("all of some.zip lies in its folder images/v1/",)
+    assert read_bytes(found.table["path"][0]) == b"images/v1/a/1.png!"
+
+
+def test_a_zip_of_splits_and_a_flat_one(tmp_path: Path) -> None:
+    found = listed(root=zipped(tmp_path / "some.zip", "data/train/a/1.png", "data/test/a/1.png"))
+    assert columns(found, "id", "split") == [["test/a/1.png", "test"], ["train/a/1.png", "train"]]
+    found = listed(root=zipped(tmp_path / "test.zip", "test/1.png", "test/2.png"))
+    assert columns(found, "id", "label", "split") == [["test/1.png", None, "test"], ["test/2.png", None, "test"]]
+    assert listed(root=zipped(tmp_path / "flat.zip", "1.png")).table["path"][0] == f"zip://1.png::{tmp_path}/flat.zip"
+
+
+def test_names_in_a_zip_reach_nothing_outside(tmp_path: Path) -> None:
+    png_file(tmp_path / "secret.png")
+    found = listed(root=zipped(tmp_path / "some.zip", "../secret.png", "a/../../secret.png", "/a/1.png", "a/2.png"))
+    assert found.table["id"].tolist() == ["a/1.png", "a/2.png"]
+    assert read_bytes(found.table["path"][0]) == b"/a/1.png!"
+
+
+def test_a_zip_made_on_windows(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        for name in ("cat\\1.png", "dog\\1.png"):
+            info = zipfile.ZipInfo(name)
+            info.create_system = 0
+            archive.writestr(info, b"x")
+    found = listed(root=tmp_path / "some.zip")
+    assert columns(found, "id", "label") == [["cat/1.png", "cat"], ["dog/1.png", "dog"]]
+    assert [read_bytes(path) for path in found.table["path"]] == [b"x", b"x"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_a_zip_has_twice_is_one_image(tmp_path: Path) -> None:
+    found = listed(root=zipped(tmp_path / "some.zip", "a/1.png", "a/1.png", "b/1.png"))
+    assert found.table["id"].tolist() == ["a/1.png", "b/1.png"]
+    assert found.notes == ("1 files of some.zip have the name of another one in it; the last of a name is used",)
+
+
+def test_zips_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "web.zip").write_text("<html>login</html>")
+    assert refusal(root=tmp_path / "web.zip")[0].startswith("dataset.root: web.zip cannot be read as a zip archive")
+    whole = zipped(tmp_path / "cut.zip", "a/1.png", "b/1.png").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[:-30])
+    assert refusal(root=tmp_path / "cut.zip")[0].startswith("dataset.root: cut.zip cannot be read as a zip archive")
+    assert refusal(root=zipped(tmp_path / "none.zip", "a/1.txt"))[0].startswith("dataset.root: no images in")
+    assert "must not have '::'" in refusal(root=zipped(tmp_path / "a::b.zip", "a/1.png"))[0]
+
+
 def test_real_files_are_not_opened(tmp_path: Path) -> None:
     path = png_file(tmp_path / "a/1.png")
     before = path.stat().st_atime_ns
     listed(root=tmp_path)
     assert path.stat().st_atime_ns == before
+
+
+def test_links_that_leave_the_root_are_followed_and_counted(tmp_path: Path) -> None:
+    elsewhere = png_file(tmp_path / "elsewhere/1.png")
+    inside = png_file(tmp_path / "root/a/1.png")
+    (tmp_path / "root/a/same.png").symlink_to(inside)
+    assert listed(root=tmp_path / "root").notes == ()
+    (tmp_path / "root/a/other.png").symlink_to(elsewhere)
+    (tmp_path / "root/b").symlink_to(elsewhere.parent, target_is_directory=True)
+    found = listed(root=tmp_path / "root")
+    assert found.table["id"].tolist() == ["a/1.png", "a/other.png", "a/same.png", "b/1.png"]
+    assert found.notes == ("2 links lead out of dataset.root; what is there is read",)
+    pairs = listed(pairs=["x", tmp_path / "root/a"])
+    assert pairs.notes == ("1 link leads out of their class folder; what is there is read",)
+
+
+def test_dicom_files_without_an_ending_are_images(tmp_path: Path) -> None:
+    png_file(tmp_path / "a/1.png")
+    for name in ("IM000001", "1.2.840.1", "DICOMDIR"):
+        (tmp_path / "a" / name).write_bytes(bytes(128) + b"DICM" + bytes(9))
+    for name in ("README", "1.5", "scan.txt"):
+        (tmp_path / "a" / name).write_text("no image")
+    os.mkfifo(tmp_path / "a/pipe")
+    found = listed(root=tmp_path)
+    assert found.table["id"].tolist() == ["a/1.2.840.1", "a/1.png", "a/IM000001"]
+    assert found.ignored == {".5": 1, ".txt": 1, "DICOMDIR": 1, "README": 1, "pipe": 1}

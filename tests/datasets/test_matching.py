@@ -91,6 +91,30 @@ def test_names_that_are_not_unique() -> None:
         match(IDS, PATHS, ["q", "r", "q", "r"])
 
 
+TARS = ["tar://1536+9/x/a.jpg::/data/000000.tar", "tar://9216+9/x/b.jpg::/data/000000.tar"]
+
+
+@pytest.mark.parametrize(
+    ("names", "rule"),
+    [
+        (["x/b", "x/a"], "id"),  # keys, as clip-retrieval writes them for a webdataset
+        (TARS[::-1], "path"),  # a run of ours
+        (["tar://0+9/x/b.jpg::/moved/000000.tar", "tar://99+9/x/a.jpg::/moved/000000.tar"], "the end of the path"),
+        (["x/b.jpg", "x/a.jpg"], "the end of the path"),
+        (["/unpacked/x/b.jpg", "/unpacked/x/a.jpg"], "the end of the path"),
+    ],
+)
+def test_images_in_archives_lie_in_them_as_in_folders(names: list[str], rule: str) -> None:
+    assert found(names, ["x/a", "x/b"], TARS) == ([1, 0], rule, "end" not in rule)
+
+
+def test_rows_of_a_table_that_was_moved() -> None:
+    def places(file: str) -> list[str]:
+        return [f"parquet://{row}/image::{file}" for row in (0, 1, 10)]
+
+    assert found(places("/moved/a.parquet")[::-1], ["i", "j", "k"], places("/data/a.parquet"))[0] == [2, 1, 0]
+
+
 def test_no_match_at_all() -> None:
     with pytest.raises(
         RunError, match=r"no name of a vector \(x, y\) is the id or path .* \(a/1.png, a/2.png, b/1.png\)"

@@ -27,7 +27,7 @@ def settings(path: Path, columns: dict[str, str] | None = None, **other: Any) ->
         "root": None, "outside_root": False, "extension": "", "label_separator": None, "several_labels": SeveralLabels.first, "splits": [],
     } | other  # fmt: skip
     return TableDataset(
-        name="table", source="table", limit=None, sample_seed=0, max_unreadable=0.5, pixel_size=8,
+        name="table", source="table", limit=None, limit_per_class=None, sample_seed=0, max_unreadable=0.5, pixel_size=8,
         path=str(path), columns=ColumnSettings(**names), **given,
     )  # fmt: skip
 

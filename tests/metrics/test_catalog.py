@@ -27,6 +27,7 @@ def test_every_reported_score_is_explained() -> None:
         "noise_share",
         "knee",
         *("gap", "auc", "d_prime", "overlap", "mean_length"),  # of class distances
+        "precision_at_5",  # of each of several labels
     }
     assert scores == set(METRICS)
 

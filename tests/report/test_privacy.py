@@ -50,6 +50,24 @@ def test_hidden_paths_never_reach_the_page(tmp_path: Path) -> None:
     assert "Hidden in this report: path." in html
 
 
+def test_places_inside_archives_are_hidden_whole(tmp_path: Path) -> None:
+    made = record(
+        warnings=[
+            "ward 3/jones a.jpg is odd", "jones a.jpg too", "secret scans.tar is damaged", "brown b.jpg, in other.zip",
+        ]
+    )  # fmt: skip
+    made["config"]["report"]["hide"] = ["path"]
+    made["config"]["dataset"] |= {"shards": ["/vault/{0..9}.tar"], "files": ["loose file"], "list": "my list"}
+    images = pd.DataFrame({"id": ["1"], "path": ["tar://512+9/ward 3/jones a.jpg::/vault/secret scans.tar"]})
+    skipped = pd.DataFrame(
+        {"path": ["zip://ward 4/brown b.jpg::/vault/other.zip"], "reason": ["empty"], "detail": ["0 bytes"]}
+    )
+    run = FakeRun(folder=tmp_path, record_=made, frames={"images": images}, skipped=skipped)
+    html = render(run)
+    for secret in ("vault", "ward", "jones", "brown", "secret scans", "other.zip", "loose file", "my list"):
+        assert secret not in html, secret
+
+
 def test_paths_are_shown_where_they_are_not_hidden(tmp_path: Path) -> None:
     html = render(secret_run([], tmp_path))
     assert all(secret in html for secret in SECRETS)

@@ -75,3 +75,13 @@ def test_identical_images_say_that_nothing_can_be_centred(tmp_path: Path, caplog
     assert "nothing is said after centring" in caplog.text
     assert not found["class_overall"]["centered"].any()
     assert stage.draw(settings(), found, {}, SimpleNamespace())  # type: ignore[arg-type]
+
+
+def test_images_without_a_label_change_no_class(tmp_path: Path) -> None:
+    """pandas cuts text to its first letter where it makes a numpy array of a column with missing values."""
+    labels = ["Plain x-ray"] * 5 + ["PET"] * 4 + ["CT"] * 3
+    vectors = np.random.default_rng(0).normal(size=(13, 5)).astype(np.float32)
+    images = pd.DataFrame({"id": list("abcdefghijklm"), "label": [*labels, None], "group": [None] * 13})
+    images = images.astype({"label": "str"})  # as read back from Parquet
+    found = stage.run(settings(), Workspace(tmp_path), images, vectors)["class_summary"]
+    assert dict(zip(found["class"], found["count"], strict=True)) == {"CT": 3, "PET": 4, "Plain x-ray": 5}
