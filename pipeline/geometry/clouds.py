@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.geometry.clustering import kmeans
 from pipeline.metrics.blocks import Array, Floats, Integers
-from pipeline.metrics.clustering import calinski_harabasz, davies_bouldin, silhouette, silhouette_samples
+from pipeline.metrics.clustering import separation, silhouette, silhouette_samples
 
 Cluster = Callable[[Array], Integers]
 """The clusterer with its settings and its k: (n, d) -> (n,), -1 noise."""
@@ -66,13 +66,15 @@ def scores(vectors: Array, projection: Array | None, clusters: Integers) -> dict
         found[PROJECTION, "silhouette"] = silhouette(
             silhouette_samples(projection, clusters, ("euclidean",))["euclidean"]
         )
-        found[PROJECTION, "calinski_harabasz"] = calinski_harabasz(projection, clusters)
-        found[PROJECTION, "davies_bouldin"] = davies_bouldin(projection, clusters)
+        apart = separation(projection, clusters)
+        found[PROJECTION, "calinski_harabasz"] = apart.calinski_harabasz
+        found[PROJECTION, "davies_bouldin"] = apart.davies_bouldin
     samples = silhouette_samples(vectors, clusters)
     found[EMBEDDING, "silhouette_cosine"] = silhouette(samples["cosine"])
     found[EMBEDDING, "silhouette_euclidean"] = silhouette(samples["euclidean"])
-    found[EMBEDDING, "calinski_harabasz"] = calinski_harabasz(vectors, clusters)
-    found[EMBEDDING, "davies_bouldin"] = davies_bouldin(vectors, clusters)
+    apart = separation(vectors, clusters)
+    found[EMBEDDING, "calinski_harabasz"] = apart.calinski_harabasz
+    found[EMBEDDING, "davies_bouldin"] = apart.davies_bouldin
     return found
 
 

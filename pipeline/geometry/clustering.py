@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from pipeline.metrics.blocks import (
     Array,
@@ -18,6 +17,7 @@ from pipeline.metrics.blocks import (
     Integers,
     map_blocks,
     mean_row,
+    one_thread,
     product_dtype,
     row_blocks,
     row_lengths,
@@ -71,7 +71,7 @@ def kmeans(vectors: Array, k: int, n_init: int = 10, seed: int = 0) -> Clusterin
 
     _check(vectors, k, n_init)
     floats = _floats(vectors)
-    with warnings.catch_warnings(), threadpool_limits(limits=1):
+    with warnings.catch_warnings(), one_thread():
         # Counted and logged below, once instead of for every start.
         warnings.filterwarnings("ignore", message="Number of distinct clusters", category=ConvergenceWarning)
         model = KMeans(n_clusters=k, n_init=n_init, random_state=seed).fit(floats)
@@ -101,7 +101,7 @@ def spherical_kmeans(vectors: Array, k: int, n_iter: int = 100, n_init: int = 10
         raise ValueError(f"k must lie between 2 and the number of images with a direction, {len(directed)}, got {k}")
     rows = unit_rows(vectors)
     unit = np.ascontiguousarray(rows[directed], dtype=np.float32)
-    with _one_thread(faiss), threadpool_limits(limits=1):
+    with _one_thread(faiss), one_thread():
         model = faiss.Kmeans(
             unit.shape[1], k, niter=n_iter, nredo=n_init, seed=seed, spherical=True,
             min_points_per_centroid=1, max_points_per_centroid=len(unit) + 1,
@@ -133,7 +133,7 @@ def gaussian_mixture(
     if covariance_type in ("full", "tied") and d > _MOST_COVARIANCE:
         raise ValueError(f"{covariance_type} covariances of {d:,} dimensions do not fit into memory: {advice}")
     model = GaussianMixture(k, covariance_type=covariance_type, n_init=n_init, random_state=seed)
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(limits=1):
+    with warnings.catch_warnings(record=True) as caught, one_thread():
         warnings.simplefilter("ignore")
         warnings.filterwarnings(
             "always", message="(Best p|P)erformance|.*did not converge", category=ConvergenceWarning
@@ -165,7 +165,7 @@ def agglomerative(vectors: Array, k: int, linkage: str = "ward") -> Clustering:
     from sklearn.cluster import AgglomerativeClustering
 
     _check(vectors, k)
-    with threadpool_limits(limits=1):
+    with one_thread():
         labels = AgglomerativeClustering(k, linkage=linkage).fit_predict(_floats(vectors))
     return _found(vectors, labels, "agglomerative clustering", k)
 
@@ -187,7 +187,7 @@ def hdbscan(vectors: Array, min_cluster_size: int = 15, min_samples: int | None 
     if min_samples is not None and min_samples > n:
         _LOG.warning("HDBSCAN: min_samples lowered from %d to %d, the number of images", min_samples, n)
         min_samples = n
-    with threadpool_limits(limits=1):
+    with one_thread():
         labels = HDBSCAN(min_cluster_size, min_samples=min_samples, n_jobs=1, copy=True).fit_predict(_floats(vectors))
     return _found(vectors, labels, "HDBSCAN")
 

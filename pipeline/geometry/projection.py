@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from pipeline.geometry.compiled_umap import import_umap
 from pipeline.geometry.neighbours import Neighbours, Progress, nearest_neighbours
@@ -21,6 +20,7 @@ from pipeline.metrics.blocks import (
     map_blocks,
     middle_row,
     moved_block,
+    one_thread,
     product_dtype,
     row_blocks,
     tile_blocks,
@@ -68,7 +68,7 @@ def umap_projection(
     sample = vectors[fitted]
     model, found = _fitted(sample, n_components, n_neighbors, min_dist, seed, progress, neighbours)
     model._knn_search_index = KnownNeighbours(vectors, others, fitted, model.n_neighbors)
-    with _quiet(), threadpool_limits(limits=1, user_api="blas"):
+    with _quiet(), one_thread("blas"):
         placed = model.transform(np.zeros((len(others), 1), dtype=np.float32))
     return merged(fitted, found, others, placed)
 
@@ -100,7 +100,7 @@ def _fitted(
             force_approximation_algorithm=True,
             tqdm_kwds=_tqdm_settings(progress),
         )
-        with _quiet(), threadpool_limits(limits=1, user_api="blas"):
+        with _quiet(), one_thread("blas"):
             return model, np.asarray(model.fit_transform(sketch), dtype=np.float32)
 
     try:
@@ -137,7 +137,7 @@ def pca_projection(vectors: Array, n_components: int) -> Float32s:
     middle = middle_row(vectors)
     if not np.isfinite(middle).all():
         raise ValueError("vectors hold values that are not finite")
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread("blas"):
         if d <= n:
             scores = _scores_by_covariance(vectors, middle, n_components)
         else:

@@ -7,12 +7,11 @@ import warnings
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from pipeline.geometry.neighbours import Neighbours, Progress, nearest_neighbours
 from pipeline.geometry.projection import Float32s, pca_projection
 from pipeline.geometry.sampling import KnownNeighbours, merged, say_sampled, split
-from pipeline.metrics.blocks import Array
+from pipeline.metrics.blocks import Array, one_thread
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def tsne_projection(
     found = _fitted(vectors[fitted], perplexity, n_iter, seed, progress, neighbours)
     found.affinities.knn_index = KnownNeighbours(vectors, others, fitted, 3 * PLACED)
     coordinates = np.array(found)  # `transform` moves them to another middle
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread("blas"):
         placed = found.transform(np.zeros((len(others), 1)), perplexity=min(PLACED, (len(fitted) - 1) / 3))
     return merged(fitted, coordinates, others, placed + (coordinates[0] - np.asarray(found)[0]))
 
@@ -127,7 +126,7 @@ def _optimised(
         if progress:
             progress(min(seen, _EXAGGERATED + n_iter), _EXAGGERATED + n_iter)
 
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread("blas"):
         model = openTSNE.TSNE(
             initialization=start,
             early_exaggeration_iter=_EXAGGERATED,

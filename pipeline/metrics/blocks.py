@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,10 +66,8 @@ def map_blocks(function: Callable[[Item], Result], blocks: Sequence[Item]) -> It
     >>> list(map_blocks(lambda block: block.stop, row_blocks(5, bytes_per_row=8, limit=16)))
     [2, 4, 5]
     """
-    from threadpoolctl import threadpool_limits
-
     count = min(workers(), len(blocks))
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread("blas"):
         if count <= 1:
             yield from map(function, blocks)
             return
@@ -82,6 +83,24 @@ def map_blocks(function: Callable[[Item], Result], blocks: Sequence[Item]) -> It
             finally:
                 for future in pending:
                     future.cancel()
+
+
+def one_thread(kind: Literal["blas"] | None = None) -> AbstractContextManager[Any]:
+    """threadpoolctl's limit of one thread, for matrix products alone or for all native libraries.
+
+    Looking for these reads the list of everything that the process has loaded, 3 ms: done again only when a module was
+    imported meanwhile.
+    """
+    controller = _controller(len(sys.modules))
+    limited: AbstractContextManager[Any] = controller.limit(limits=1, user_api=kind)
+    return limited
+
+
+@functools.lru_cache(maxsize=1)
+def _controller(modules: int) -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def product_dtype(d: int) -> np.dtype[Any]:

@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.metrics.catalog import METRICS
 from pipeline.metrics.gaps import NONE, REAL
-from pipeline.metrics.significance import Excess
+from pipeline.metrics.significance import LOGARITHMIC, Excess
 
 Level = Literal["supported", "weak", "none", "unknown"]
 ALPHA = 0.05
+GATE = 0.05  # by which the best silhouette over k has to exceed the clouds' best
 FEWEST = 50  # images below which nothing can be concluded
 WORDS: dict[Level, str] = {
     "supported": "clusters supported",
@@ -76,7 +78,8 @@ def sentence(evidence: Evidence) -> str:
         )
     cloud = "that cloud" if first else "a structureless cloud with the same covariance"
     beyond, p = evidence.embedding.excess, evidence.embedding.p
-    exceeds = f"exceed {cloud} by {beyond:.2f}" if p < ALPHA else f"do not exceed {cloud} ({beyond:+.2f}, p = {_p(p)})"
+    less = f"do not exceed {cloud} ({excess_in_words('silhouette', beyond, 2)}, p = {p_in_words(p)})"
+    exceeds = f"exceed {cloud} by {beyond:.2f}" if p < ALPHA else less
     joint = "but" if (p < ALPHA) != (evidence.gap <= REAL) else "and"
     ends = _conclusion(evidence, level)
     return f"{first}In the encoder's own space the groups {exceeds} {joint} {_gaps(evidence)}: {ends}."
@@ -95,12 +98,52 @@ def _conclusion(evidence: Evidence, level: Level) -> str:
     if level == "weak":
         return "weak evidence of clusters"
     if level == "none" and evidence.real_gaps > 1:
-        return f"{WORDS[level]} at k = {evidence.clusters}, though {evidence.real_gaps} of the clusters have a gap around"\
-            " them: try fewer"  # fmt: skip
+        having = f"{evidence.real_gaps} of the clusters have a gap around them"
+        return f"{WORDS[level]} at k = {evidence.clusters}, though {having}: try fewer"
     if level == "none" and evidence.embedding.p < ALPHA:
         return f"{WORDS[level]}; a cloud that is no Gaussian was cut up"
     return WORDS[level]
 
 
-def _p(value: float) -> str:
+def p_in_words(value: float) -> str:
+    """A p-value with two digits.
+
+    >>> p_in_words(0.0345), p_in_words(1e-9), p_in_words(math.nan)
+    ('0.035', '< 0.001', '')
+    """
+    if not math.isfinite(value):
+        return ""
     return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def excess_in_words(name: str, value: float, digits: int = 3) -> str:
+    """The excess of the score `name` with its sign; 'ln' where it is the logarithm of a ratio.
+
+    >>> excess_in_words("silhouette", 0.56473), excess_in_words("davies_bouldin", 1.4796), excess_in_words("x", -0.0001)
+    ('+0.565', 'ln +1.480', '0.000')
+    """
+    if not math.isfinite(value):
+        return ""
+    number = f"{value:+.{digits}f}"
+    number = number[1:] if float(number) == 0 else number
+    return f"ln {number}" if name in LOGARITHMIC else number
+
+
+def measured(space: str, clusters_of: str) -> str:
+    """Which clusters are measured where. space: of the score; clusters_of: where the clusters were found.
+
+    >>> measured("embedding", "projection")
+    'the same clusters, in the embedding'
+    """
+    if clusters_of == "embedding":
+        return "clusters of the embedding" + (", in the projection" if space == "projection" else "")
+    return "the same clusters, in the embedding" if space == "embedding" else "in the projection (the published kind)"
+
+
+def score_in_words(name: str, of: str = "") -> str:
+    """The score `name`, and of which numbers of clusters it is the best.
+
+    >>> score_in_words("davies_bouldin"), score_in_words("best_silhouette", "the best of k = 2 to 20")
+    ('Davies-Bouldin', 'Silhouette, the best of k = 2 to 20')
+    """
+    return f"{METRICS['silhouette'].label}, {of}" if of else METRICS[name].label

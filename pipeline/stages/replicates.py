@@ -30,9 +30,9 @@ ALONE_UP_TO = 6_000  # rows to project in all: fewer are done sooner here than p
 def run(
     settings: Any, workspace: Workspace, images: pd.DataFrame, image_embeddings: np.ndarray, projection: np.ndarray
 ) -> dict[str, Any]:
-    """`replicate_rows` (m,): the rows that are compared, all or a sample. `half_rows`, `null_half_rows` (S, m), (R, m)
-    bool. Coordinates in the projection: `sample_projection` (m, d'), `null_projections` (R, m, d'), `half_projections`
-    (S, m, d') and `null_half_projections` (R, m, d') with NaN outside the half; without a projection these are empty."""
+    """`replicate_rows` (m,): the rows that are compared, all or a sample. `half_rows` (S, m) and `null_half_rows` (at
+    most S, m) bool. Coordinates in the projection, empty without one: `sample_projection` (m, d'), `null_projections`
+    (R, m, d'); with NaN outside the halves `half_projections` and `null_half_projections`."""
     from pipeline.metrics.stability import half_samples
 
     chosen = settings.significance
@@ -40,7 +40,7 @@ def run(
     groups = images["group"].iloc[rows].tolist() if images["group"].notna().any() else None
     try:
         halves = half_samples(len(rows), groups, chosen.half_samples, (chosen.seed, 1))
-        null_halves = half_samples(len(rows), None, replicates(settings), (chosen.seed, 2))
+        null_halves = half_samples(len(rows), None, min(replicates(settings), chosen.half_samples), (chosen.seed, 2))
     except ValueError as error:
         log.warning("no half-samples, so no intervals and no stability: %s", error)
         halves, null_halves = np.zeros((0, len(rows)), bool), np.zeros((0, len(rows)), bool)
@@ -121,7 +121,7 @@ def _jobs(folder: Path, settings: Any, m: int, halves: np.ndarray, null_halves: 
     for r in range(chosen.replicates):
         null = (chosen.null_model.value, chosen.seed, r)
         jobs.append(Job(folder, f"null-{r}.npy", seeded(1 + r), null, None))
-        if len(null_halves):
+        if r < len(null_halves):
             np.save(folder / f"null-half-rows-{r}.npy", null_halves[r])
             jobs.append(Job(folder, f"null-half-{r}.npy", seeded(1001 + r), null, f"null-half-rows-{r}.npy"))
     for s in range(len(halves)):

@@ -15,17 +15,20 @@ HOME = Path(__file__).resolve().parents[2]
 
 @dataclass
 class Clipscope:
-    """`run.py` with its outputs, cache and data below `place`."""
+    """`run.py` with its outputs, cache and data below `place`. quick: without `significance`, which takes as long as
+    all else together, unless a call names it."""
 
     place: Path
     home: Path = HOME
     environment: dict[str, str] = field(default_factory=dict)
+    quick: bool = True
 
     def arguments(self, *words: str) -> list[str]:
         folders = {"outputs": self.place / "outputs", "cache": self.place / "cache", "data": self.place / "data"}
         given = {word.split("=")[0] for word in words}
         paths = [f"paths.{name}={path}" for name, path in folders.items() if f"paths.{name}" not in given]
-        return [sys.executable, str(self.home / "run.py"), *words, *paths]
+        alone = [] if "significance" in given or not self.quick else ["significance=none"]
+        return [sys.executable, str(self.home / "run.py"), *words, *paths, *alone]
 
     def start(self, *words: str, **kwargs: Any) -> subprocess.Popen[str]:
         environment = {**os.environ, "CI": "1", "NUMBA_CACHE_DIR": str(HOME / ".cache" / "numba"), **self.environment}
