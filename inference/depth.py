@@ -16,9 +16,9 @@ def to_eight_bits(
     """uint8 of the shape of `values` (whole numbers), higher is brighter.
 
     rule: 'range': the smallest value becomes 0 and the largest 255; 'percentile': those of which 0.5 % are below and
-    0.5 % above; 'full': the two values of `full`, in steps of equal width (of 16 bits, the upper eight). `among`: the
-    values by which range and percentile go, None for all. An image of one value has no range: it is scaled as by
-    'full'.
+    0.5 % above; 'full': the two values of `full`, in steps of equal width (of 16 bits, the upper eight; of fewer than 8
+    the last is 255). `among`: the values by which range and percentile go, None for all. An image of one value has no
+    range: it is scaled as by 'full'.
 
     >>> to_eight_bits(np.array([100, 2100, 4100], np.uint16), "range")
     array([  0, 128, 255], dtype=uint8)
@@ -43,6 +43,7 @@ def _ends(values: np.ndarray, rule: SixteenBit) -> tuple[int, int]:
 
 
 def _mapped(values: np.ndarray, rule: SixteenBit, low: int, high: int) -> np.ndarray:
-    exact = values.astype(np.float64) - low
-    scaled = np.floor(exact * (256 / (high - low + 1))) if rule == "full" else np.rint(exact * 255 / (high - low))
+    exact, steps = values.astype(np.float64) - low, high - low + 1
+    wide = rule == "full" and steps > 256
+    scaled = np.floor(exact * (256 / steps)) if wide else np.rint(exact * 255 / (high - low))
     return scaled.clip(0, 255).astype(np.uint8)

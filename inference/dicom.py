@@ -24,6 +24,7 @@ PREAMBLE, MAGIC = 128, b"DICM"
 PIXELS = b"\xe0\x7f\x10\x00"  # how the element begins that has them
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # its whole file is inflated before a size is known: a bomb
 INSTALL = "pip install -r requirements-dicom.txt"
+NEEDED = ("Columns", "Rows", "BitsStored", "PixelRepresentation", "PhotometricInterpretation")
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 BEYOND = 1e9  # values that no window reaches
 
@@ -89,8 +90,11 @@ def _must_be_image(file: Any, announced: bool, must_fit: Callable[[int, int], No
         raise UnreadableImage("truncated", "DICOM that ends in its pixels")
     if "PixelData" not in file:
         raise UnreadableImage("not an image", "DICOM without pixels")
+    syntax = file.file_meta.get("TransferSyntaxUID")
+    absent = [name for name in NEEDED if file.get(name) is None] + ([] if syntax else ["TransferSyntaxUID"])
+    if absent:
+        raise UnreadableImage("damaged", f"DICOM without its {', '.join(absent)}")
     must_fit(int(file.Columns), int(file.Rows))
-    syntax = file.file_meta.TransferSyntaxUID
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError as error:

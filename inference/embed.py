@@ -76,7 +76,8 @@ def embed(
     not be read then; one that is another by now is left out ('changed'). None given: not looked at. workers: processes;
     None for one a core (small sets stay in this process), 0 for none. timeout: seconds that one image may take in a
     worker. batch_size: images encoded at a time, None for what suits the device. Where the handle's way is less near to
-    the exact one than its `min_fidelity`, all is computed exactly. What cannot be read is left out and listed. Raises EmbeddingFailed and EncoderError.
+    the exact one than its `min_fidelity`, all is computed exactly. What cannot be read is left out and listed. Raises
+    EmbeddingFailed, EncoderError, and OSError where there is no room.
     """
     embedding = _Embedding(paths, handle, folder, rules, contents, workers, timeout, batch_size, progress)
     try:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 EXTENSIONS = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm", ".dcm", ".dicom",
+    ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm", ".pbm",
+    ".dcm", ".dicom",
 )  # fmt: skip
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb
 LIBPNG_SIDE = 1_000_000  # pixels: OpenCV's reader refuses longer sides

@@ -376,6 +376,7 @@ def dicom_cases() -> Iterator[Case]:
         "percentile.dcm", lambda: dicom(twelve(), BitsStored=12), pixels=lambda: clipped(twelve()), rules=PERCENTILE
     )
     yield Case("eight.dcm", lambda: dicom(gray()), pixels=gray, mode=mono)
+    yield Case("mask.dcm", lambda: dicom(gray() // 128, BitsStored=1), pixels=lambda: gray() // 128 * 255)
     yield Case(
         "no_ending",
         lambda: dicom(gray(), PhotometricInterpretation="MONOCHROME1"),

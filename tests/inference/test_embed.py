@@ -17,6 +17,7 @@ import pytest
 import inference.embed as embedding
 from inference.embed import Embedded, EmbeddingFailed, embed
 from inference.encoders import EncoderHandle
+from inference.images import ImageFile, ReadingRules
 from pipeline.run_dir import process_start
 from tests.making import (
     ROOT,
@@ -28,6 +29,7 @@ from tests.making import (
     trapped,
     waited_for,
 )
+from tests.nasty_images import CASES
 
 HANDLE = pixels_handle()
 
@@ -318,3 +320,20 @@ def test_a_file_that_changes_its_row_only(tmp_path: Path) -> None:
     second = embed(paths, HANDLE, tmp_path / "b")
     changed = (np.asarray(first.vectors) != np.asarray(second.vectors)).any(axis=1)
     assert np.flatnonzero(changed).tolist() == [6]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nasty_files_cost_themselves_and_no_other_row(tmp_path: Path, workers: int) -> None:
+    cases = [case for case in CASES if case.rules == ReadingRules()]
+    paths = [str(tmp_path / f"{i:03d}_{case.name}") for i, case in enumerate(cases)]
+    for path, case in zip(paths, cases, strict=True):
+        Path(path).write_bytes(case.make())
+    made = embed(paths, HANDLE, tmp_path / "w", workers=workers, timeout=30)
+    assert made.rows.tolist() == [i for i, case in enumerate(cases) if not case.reasons]
+    assert all(reason in cases[row].reasons for row, reason, _ in made.unreadable)
+    assert len(made.unreadable) + len(made.rows) == len(cases)
+    encoder = HANDLE.load()
+    for row, vector in zip(made.rows, made.vectors, strict=True):
+        alone = encoder.encode_images(encoder.preprocess(ImageFile(paths[row]))[None])[0]
+        np.testing.assert_array_equal(vector, alone)
+    assert made.seen["bytes"].tolist() == [Path(paths[row]).stat().st_size for row in made.rows]

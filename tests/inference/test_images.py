@@ -205,23 +205,21 @@ def test_an_exif_block_with_other_damage_still_turns(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ImageFile(path).gray(), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
 
 
-@pytest.mark.parametrize("share", [0.02, 0.2, 0.4, 0.6, 0.8, 0.97, 0.999])
 @pytest.mark.parametrize("name", [name for name in READ if name != "words.pgm"])  # whose last number gets shorter
-def test_a_file_that_is_cut_is_refused_or_complete(tmp_path: Path, name: str, share: float) -> None:
+def test_a_file_that_is_cut_is_refused_or_complete(tmp_path: Path, name: str) -> None:
     case = READ[name]
     data = case.make()
-    saved(tmp_path, name, data)
-    part = saved(tmp_path, f"part_{name}", data[: max(1, int(len(data) * share))])
-    for way in ("gray", "rgb", "tensor", "thumbnail"):
-        try:
-            found = WAYS[way](part, case.rules)
-        except UnreadableImage:
-            continue
-        expected = WAYS[way](tmp_path / name, case.rules)
-        if found is None or expected is None:
-            assert found is expected
-        else:
-            assert_near(found, expected, way == "gray")  # a TIFF that OpenCV gives up is made grey by Pillow's colours
+    path = saved(tmp_path, name, data)
+    whole = {way: WAYS[way](path, case.rules) for way in ("gray", "rgb", "tensor", "thumbnail")}
+    for share in (0.02, 0.2, 0.4, 0.6, 0.8, 0.97, 0.999):
+        part = saved(tmp_path, "part", data[: max(1, int(len(data) * share))])
+        for way, expected in whole.items():
+            with contextlib.suppress(UnreadableImage):
+                found = WAYS[way](part, case.rules)
+                if found is None or expected is None:
+                    assert found is expected
+                else:
+                    assert_near(found, expected, way == "gray")  # a TIFF that OpenCV gives up: from Pillow's colours
 
 
 @pytest.mark.parametrize(

@@ -148,3 +148,18 @@ def reason(place: str) -> str:
     with pytest.raises(UnreadableImage) as caught:
         read_bytes(place)
     return caught.value.reason
+
+
+def test_a_turned_place_is_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"bytes")
+    plain = str(tmp_path / "a.jpg")
+    for place in (plain, "zip://x/a.jpg::/data/x.zip"):
+        quarter = places.turned(place, 90)
+        assert quarter == f"turned://90::{place}"
+        assert (places.turn_of(quarter), places.turn_of(place)) == (90, 0)
+        assert places.unturned(quarter) == places.unturned(place) == places.turned(place, 0) == place
+        assert places.container_of(quarter) == places.container_of(place)
+        assert places.member_of(quarter) == places.member_of(place)
+    assert places.read_bytes(places.turned(plain, 270)) == b"bytes"
+    with pytest.raises(ValueError, match="not by 45"):
+        places.turned(plain, 45)

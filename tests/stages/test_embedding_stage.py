@@ -18,14 +18,10 @@ from pipeline.pictures import Thumbnails
 from pipeline.schema import ImageSettings, SixteenBit
 from pipeline.stage import Workspace
 from pipeline.stages import embedding
-from tests.making import encoded, pixels_handle, settings, smooth
+from tests.making import encoded, image_settings, pixels_handle, settings, smooth
 from tests.nasty_images import dicom, gray
 
 DARK = np.random.default_rng(0).integers(0, 4096, (32, 32), dtype=np.uint16)
-
-
-def rules(**changes: Any) -> ImageSettings:
-    return ImageSettings(**{**vars(ReadingRules()), "sixteen_bit": SixteenBit.range, **changes})
 
 
 @pytest.fixture
@@ -54,7 +50,7 @@ def run(folder: Path, files: pd.DataFrame, images: ImageSettings, workers: int =
 
 @pytest.mark.parametrize("color", ["gray", "rgb"])
 def test_what_was_seen_of_each_image(tmp_path: Path, files: pd.DataFrame, color: str) -> None:
-    made = run(tmp_path, files, rules(), color=color)
+    made = run(tmp_path, files, image_settings(), color=color)
     table = made["reading"].set_index("id")
     assert made["reading"]["id"].tolist() == files["id"].tolist()
     shown = table[["width", "height", "format", "mode"]].agg(tuple, axis=1).to_dict()
@@ -83,17 +79,17 @@ def test_what_was_seen_of_each_image(tmp_path: Path, files: pd.DataFrame, color:
 
 
 def test_workers_say_the_same(tmp_path: Path, files: pd.DataFrame) -> None:
-    here = run(tmp_path / "a", files, rules())["reading"]
-    assert run(tmp_path / "b", files, rules(), workers=1)["reading"].equals(here)
+    here = run(tmp_path / "a", files, image_settings())["reading"]
+    assert run(tmp_path / "b", files, image_settings(), workers=1)["reading"].equals(here)
 
 
 def test_twelve_bits_are_warned_of_where_the_full_range_is_kept(
     tmp_path: Path, files: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        bright = run(tmp_path, files, rules())["image_embeddings"]
+        bright = run(tmp_path, files, image_settings())["image_embeddings"]
         assert not caplog.records
-        dark = run(tmp_path, files, rules(sixteen_bit=SixteenBit.full))["image_embeddings"]
+        dark = run(tmp_path, files, image_settings(sixteen_bit=SixteenBit.full))["image_embeddings"]
     assert [record.getMessage() for record in caplog.records] == [
         "1 image of 16 bits uses less than an eighth of the range and is nearly black: images.sixteen_bit=range uses "
         "the range of each image"
@@ -105,22 +101,24 @@ def test_twelve_bits_are_warned_of_where_the_full_range_is_kept(
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_limits_are_the_settings(tmp_path: Path, files: pd.DataFrame, workers: int) -> None:
-    few = run(tmp_path / "a", files, rules(max_pixels=1100), workers)["reading"].set_index("id")["reason"]
+    few = run(tmp_path / "a", files, image_settings(max_pixels=1100), workers)["reading"].set_index("id")["reason"]
     assert few.to_dict() == {"dark": "", "flat": "", "striped": ""} | dict.fromkeys(
         ("photograph", "scan", "strip"), "too large"
     )
-    small = run(tmp_path / "b", files, rules(max_bytes=200, max_aspect=500), workers)["reading"].set_index("id")
+    small = run(tmp_path / "b", files, image_settings(max_bytes=200, max_aspect=500), workers)["reading"].set_index(
+        "id"
+    )
     assert small["read"].to_dict() == {
         name: Path(path).stat().st_size <= 200 for name, path in zip(files["id"], files["path"], strict=True)
     }
 
 
-def test_pictures_follow_the_same_rules(files: pd.DataFrame) -> None:
+def test_pictures_follow_the_same_image_settings(files: pd.DataFrame) -> None:
     dark, strip = files["path"][0], files["path"][4]
-    brightest = {rule: Thumbnails(rules(sixteen_bit=rule))(dark).max() for rule in SixteenBit}  # type: ignore[union-attr]
+    brightest = {rule: Thumbnails(image_settings(sixteen_bit=rule))(dark).max() for rule in SixteenBit}  # type: ignore[union-attr]
     assert brightest[SixteenBit.range] == brightest[SixteenBit.percentile] == 255
     assert brightest[SixteenBit.full] == 15
-    assert Thumbnails(rules())(strip) is None
+    assert Thumbnails(image_settings())(strip) is None
     assert Thumbnails(ImageSettings(*[None] * 4))(dark) is not None  # type: ignore[list-item]
 
 
