@@ -21,8 +21,8 @@ from PIL import Image
 
 from inference.encoders import Encoder, EncoderHandle, Look, Runtime, describe
 from inference.encoders.pixels import Pixels
-from inference.images import ImageFile
-from pipeline.schema import FoldersDataset, PrecomputedEncoder
+from inference.images import ImageFile, ReadingRules
+from pipeline.schema import FoldersDataset, ImageSettings, PrecomputedEncoder, SixteenBit
 
 ROOT = Path(__file__).resolve().parents[1]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -231,6 +231,11 @@ def precomputed(path: Path | str, **changes: Any) -> PrecomputedEncoder:
     return PrecomputedEncoder(name="precomputed", kind="precomputed", path=str(path), **{**given, **changes, **texts})
 
 
+def image_settings(**changes: Any) -> ImageSettings:
+    """The config's section `images` as shipped."""
+    return ImageSettings(**{**vars(ReadingRules()), "sixteen_bit": SixteenBit.range, **changes})
+
+
 def config(**changes: Any) -> Any:
     """A whole checked config as the runner gets it; `changes` replace sections or values of the top."""
     from pipeline import schema as s
@@ -240,6 +245,7 @@ def config(**changes: Any) -> Any:
         encoder=s.PixelsEncoder("none", "pixels", False, 8, s.Color.gray, False, s.Scaling.none),
         projection=s.UmapProjection("umap", 5, 15, 0.1, 0, 200_000),
         clustering=s.KmeansClustering("kmeans", s.Space.projection, 3, 10, 0),
+        significance=s.SignificanceSettings("none", s.NullModel.gaussian, 0, 0, 0, seed=0, max_images=2000),
         analysis=s.AnalysisSettings("full", ["cluster_metrics"], False),
         stages=["class_distances", "projection", "clustering", "cluster_metrics"],
         seed=0,
@@ -247,9 +253,9 @@ def config(**changes: Any) -> Any:
         dry_run=False,
         paths=s.PathSettings("/d", "/m", "/o", "/c"),
         device="cpu",
-        precision=s.PrecisionSettings(s.PrecisionMode.auto, 0.999),
+        precision=s.PrecisionSettings(s.PrecisionMode.auto, False, 0.999),
         embedding=s.EmbeddingSettings(None, None, 60.0),
-        images=s.ImageSettings(s.SixteenBit.range, 178_956_970, 2**28, 200.0),
+        images=image_settings(),
         run=None,
         class_distances=s.ClassDistanceSettings(True, False),
         plots=s.PlotSettings([s.PictureFormat.png], 150, 180.0, s.Palette.petroff10),

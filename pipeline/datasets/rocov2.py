@@ -258,7 +258,7 @@ def _places(root: Path, splits: Sequence[str], frame: pd.DataFrame) -> tuple[lis
     for name in names:
         plain = name in there or not (set(name) & set("/\\") or name.startswith("."))
         paths.append(there.get(name) or (str(root / f"{expected[name]}_images" / f"{name}.jpg") if plain else ""))
-        problems.append("" if plain else "the name of an image cannot be a path")
+        problems.append("" if plain else "file name: the name of an image cannot be a path")
     return paths, problems, [f"{absent:,} of {len(names):,} images are not there"] if absent else []
 
 

@@ -27,7 +27,8 @@ class Clipscope:
         folders = {"outputs": self.place / "outputs", "cache": self.place / "cache", "data": self.place / "data"}
         given = {word.split("=")[0] for word in words}
         paths = [f"paths.{name}={path}" for name, path in folders.items() if f"paths.{name}" not in given]
-        alone = [] if "significance" in given or not self.quick else ["significance=none"]
+        named = not self.quick or "significance" in given or "analysis=redraw" in words
+        alone = [] if named else ["significance=none"]
         return [sys.executable, str(self.home / "run.py"), *words, *paths, *alone]
 
     def start(self, *words: str, **kwargs: Any) -> subprocess.Popen[str]:
