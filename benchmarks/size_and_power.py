@@ -198,7 +198,7 @@ def wilson(count: int, of: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927)."""
     z, share = 1.959964, count / of
     middle, reach = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return (middle - reach) / (1 + z * z / of), (middle + reach) / (1 + z * z / of)
+    return max(0.0, middle - reach) / (1 + z * z / of), (middle + reach) / (1 + z * z / of)
 
 
 def table(results: Path) -> str:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 WIDE = 120  # columns in a pipe or a log file, where nothing says how wide it is
 SPACES = ("projection", "embedding", "labels")
+_LEVELS = {"supported": "green", "weak": "yellow", "none": "red", "unknown": "", "": ""}
 
 
 class _Console(Console):
@@ -69,11 +70,20 @@ class Say:
         """The table at the end of a run: every score with the space in which it was taken."""
         self.out.print()
         self.out.print(_headline(run.record, run.metrics))
-        for table in (_cluster_scores(run.metrics), _each_class(run), _class_scores(run.metrics), _label_scores(run)):
+        classes = (_each_class(run), _class_scores(run.metrics), _label_scores(run))
+        for table in (_cluster_scores(run.metrics), *classes, _compared_scores(run)):
             if table is not None:
                 self.out.print(table)
-        if line := _suggested_k(run.metrics):
+        if line := _suggested_k(run):
             self.out.print(Text(line))
+
+    def verdict(self, run: Any) -> None:
+        """Whether there are clusters, in a line, or that nothing was compared."""
+        from pipeline.report.trust import QUESTION, answer
+
+        if (found := answer(run)) is not None:
+            words = (found.before, (found.strong, f"bold {_LEVELS[found.level]}"), found.after)
+            self.out.print(Text.assemble((f"{QUESTION.lower()} ", "bold"), *words))
 
     def job(self, number: int, overrides: Sequence[str], status: str, seconds: float) -> None:
         """One line for a job of a sweep; its numbers come in the sweep's own table."""
@@ -177,13 +187,43 @@ def _label_scores(run: Any) -> Table | None:
     return table if len(frame) else None
 
 
-def _suggested_k(metrics: dict[str, float]) -> str:
-    """Which criteria agree on the number of clusters; '' where none was asked."""
+def _compared_scores(run: Any) -> Table | None:
+    """A row per score: the images against clouds without clusters, in both spaces."""
+    from pipeline.report.trust import rows, sampled
+
+    found = rows(run)
+    if not found:
+        return None
+    table = _table("against clouds without clusters: what the same steps make of them")
+    table.add_column("score")
+    for name in ("images ± sd", "clouds ± sd", "excess", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    where = ""
+    for row in found:
+        if row.where != where:
+            table.add_row(Text(row.where, "dim"))
+            where = row.where
+        table.add_row(f"  {row.label}", row.observed, row.clouds, row.excess, row.p)
+    notes = [
+        "±: over half-samples, over clouds. ln: logarithm of the ratio to the clouds. Higher excess: more structure.",
+        *(["*: half of the images score otherwise than all."] if any("*" in row.observed for row in found) else []),
+        *([sampled(run)] if sampled(run) else []),
+    ]
+    table.caption, table.caption_justify = "\n".join(notes), "left"
+    return table
+
+
+def _suggested_k(run: Any) -> str:
+    """What is supported, and which criteria agree on the number of clusters; '' where none was asked."""
     from pipeline.metrics.k_selection import CRITERIA, in_words
+    from pipeline.report.trust import supported_k
 
     keys = {criterion.label: f"k_selection/{criterion.space}/{criterion.name}/k" for criterion in CRITERIA}
-    ks = {label: int(metrics[key]) for label, key in keys.items() if key in metrics}
-    return f"how many clusters? {in_words(ks)}" if ks else ""
+    ks = {label: int(run.metrics[key]) for label, key in keys.items() if key in run.metrics}
+    found = supported_k(run)
+    parts = [found, "" if found.startswith("No") or not ks else in_words(ks)]
+    said = " ".join(filter(None, parts))
+    return f"how many clusters? {said}" if said else ""
 
 
 def _class_scores(metrics: dict[str, float]) -> Table | None:

@@ -48,15 +48,16 @@ def version(package: str) -> str:
 
 
 def versions(home: Path) -> dict[str, str]:
-    """Versions of every direct dependency, by requirements.txt, and of Python."""
+    """Versions of every direct dependency, those for DICOM included, and of Python."""
     return {"python": platform.python_version(), **{name: version(name) for name in _direct(home)}}
 
 
 def _direct(home: Path) -> Iterator[str]:
-    for line in (home / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        name = line.split("#")[0].split(">")[0].split("=")[0].split("<")[0].strip()
-        if name and not name.startswith("-"):
-            yield name
+    for file in ("requirements.txt", "requirements-dicom.txt"):
+        for line in (home / file).read_text(encoding="utf-8").splitlines():
+            name = line.split("#")[0].split(">")[0].split("=")[0].split("<")[0].strip()
+            if name and not name.startswith("-"):
+                yield name
 
 
 def machine() -> dict[str, Any]:

@@ -128,6 +128,9 @@ ARTIFACTS: dict[str, Table | Array] = {
     "clustering_summary": Table("clustering/clustering_summary"),
     "cluster_scores": Table("cluster_metrics/cluster_scores"),
     "cluster_table": Table("cluster_metrics/cluster_table"),
+    "label_table": Table("cluster_metrics/label_table"),
+    "image_silhouettes": Table("cluster_metrics/image_silhouettes"),
+    "label_structure": Table("label_structure/label_structure"),
     "replicate_rows": Array("replicates/replicate_rows"),
     "half_rows": Array("replicates/half_rows"),
     "null_half_rows": Array("replicates/null_half_rows"),
@@ -139,8 +142,6 @@ ARTIFACTS: dict[str, Table | Array] = {
     "cluster_support": Table("significance/cluster_support"),
     "k_choice": Table("significance/k_choice"),
     "verdict": Table("significance/verdict"),
-    "label_table": Table("cluster_metrics/label_table"),
-    "image_silhouettes": Table("cluster_metrics/image_silhouettes"),
 }
 
 

@@ -370,6 +370,7 @@ class Going:
         elif stage.name == "embedding":
             self.record["encoder"] |= facts_of.encoding_facts(self.values["encoding"])
             self.record["device"] = self.record["encoder"]["device"] or "cpu"
+            self.record["images"]["sixteen_bit"] = int(self.values["reading"]["range_used"].notna().sum())
         elif stage.name == "listing":
             self.record["dataset"]["fingerprint"] = self.keys.artifacts["files"]
         elif stage.name == "images":
@@ -417,9 +418,12 @@ class Going:
         if self.metrics:
             self.say.summary(Run(self.folder, self.record))
         for name, why in self.job.plan.left_out:
-            self.say.warning(f"left out {name}: {why}")
+            if why != "significance=none":  # a choice, and the verdict's line says what follows from it
+                self.say.warning(f"left out {name}: {why}")
         if status != "complete":
             self.say.error(f"{reason}" if status == "failed" else f"interrupted: {reason}")
+        if self.metrics:
+            self.say.verdict(Run(self.folder, self.record))
         if (self.folder / REPORT).is_file():
             self.say.place("report", self.folder / REPORT)
 

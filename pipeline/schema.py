@@ -449,6 +449,7 @@ class SignificanceSettings:
     replicates: int = setting(low=0, high=1000)
     embedding_replicates: int = setting(low=0, high=10_000)
     half_samples: int = setting(low=0, high=1000)
+    permutations: int = setting(low=0, high=100_000)
     max_images: int = setting(low=50, high=20_000)
     seed: int = setting(low=0, high=2**32 - 1)
 

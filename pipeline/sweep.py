@@ -128,6 +128,7 @@ def job_rows(folder: Path) -> pd.DataFrame:
                 "model": ", ".join([str(chosen["encoder"] or given.get("encoder", "?")), *others]),
                 "images": run.metrics.get("images/read"),
                 **_noise(runs, run),
+                **_trust(runs, run),
                 "seconds": run.record.get("seconds"),
                 "report": f"{number}/report.html" if (run.folder / "report.html").is_file() else "",
                 "overrides": " ".join(_words(run.record)),
@@ -141,6 +142,14 @@ def _noise(runs: Sequence[Run], run: Run) -> dict[str, str]:
     """The share of images that are in no cluster, where any job has some."""
     shares = {id(r): r.metrics.get("clustering/noise_share", 0.0) for r in runs}
     return {"noise": f"{shares[id(run)]:.1%}"} if any(shares.values()) else {}
+
+
+def _trust(runs: Sequence[Run], run: Run) -> dict[str, Any]:
+    """The verdict and what it rests on, where any job has one."""
+    if not any(other.has("verdict") for other in runs):
+        return {}
+    found = run.table("verdict").iloc[0] if run.has("verdict") else {}
+    return {name: found.get(name) for name in ("verdict", "excess", "p", "gap")}
 
 
 def _words(record: dict[str, Any]) -> list[str]:
@@ -179,13 +188,16 @@ def _show(rows: pd.DataFrame, folder: Path) -> None:
     keys = [key for key, _ in DRAWN if key in rows] or [key for key in (SEPARATION,) if key in rows]
     spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n").replace("_", "\n") for key in keys]
     spaces = [space if key != SEPARATION else "class\ndistances\nauc" for key, space in zip(keys, spaces, strict=True)]
+    trust = [name for name in ("verdict", "excess", "gap") if name in rows and rows[name].notna().any()]
     cells = [
         [row["model"], row["job"], row["status"], *(f"{row['k']:.0f}" if row["k"] == row["k"] else "-",)]
+        + [row[name] or "-" if name == "verdict" else number(row[name]) for name in trust]
         + [number(row[key]) for key in keys]
         for row in rows.to_dict("records")
     ]
     title = "sweep: each score in the space named; compare within one space only"
-    say.table(title, ["model", "job", "status", "k", *spaces], cells)
+    heads = [{"verdict": "clusters?", "excess": "beyond\nclouds", "gap": "gap\n(1: none)"}[name] for name in trust]
+    say.table(title, ["model", "job", "status", "k", *heads, *spaces], cells)
     for row in rows.to_dict("records"):
         if row["status"] != "complete":
             say.error(f"job {row['job']} ({row['overrides']}): {row['status']}: {row['reason']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +40,11 @@ HOLES = {
     "<mean score>": "(gap|auc|precision_at_5)",
     "<class score>": "(gap|gap_low|gap_high|d_prime|overlap|auc|auc_error)",
     "<kind>": "(label|group|split)",
+    "<agreement>": "(ari|ami|nmi|accuracy|purity)",
+    "<score>": "((best_)?silhouette|silhouette_cosine|silhouette_euclidean|calinski_harabasz|davies_bouldin)",
+    "<compared>": "(null_mean|null_sd|excess|p|half_mean|half_sd)",
+    "<trust>": "(gap|null_gap|k_low|k_high|k_gate)",
+    "<told>": "(knn_accuracy|probe_accuracy)",
     "<class>": r"[^/|]+",
     "<k>": r"\d+",
 }
@@ -69,6 +75,8 @@ def pattern(name: str) -> re.Pattern[str]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
     place = tmp_path_factory.mktemp("documented")
     images = class_folders(place / "images", {"a|b": 12, "c": 12})
+    first = min((images / "c").iterdir())
+    shutil.copyfile(first, first.with_stem("again"))  # a duplicate, for its picture
     cli = Clipscope(place)
     cli(
         "-m",
@@ -78,6 +86,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
         "projection=pca",
         "clustering.k=2,3",
         "class_distances.save_pairs=true",
+        "significance=quick",
     )
     several = images_with_several_labels(place / "several", 12)
     cli(

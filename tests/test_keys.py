@@ -194,13 +194,16 @@ def test_digest_is_canonical() -> None:
 
 
 def test_reading_has_a_row_for_every_file(tmp_path: Path) -> None:
-    from tests.making import pixels_handle, png_file
+    from blake3 import blake3
 
-    png_file(tmp_path / "1.png", 1)
+    from tests.making import image_settings, pixels_handle, png_file
+
+    png = png_file(tmp_path / "1.png", 1)
     paths = [str(tmp_path / name) for name in ("0.png", "1.png", "2.png")]
     files = pd.DataFrame({"id": list("abc"), "path": paths, "problem": ["", "", "file name: odd"]}, index=[5, 6, 7])
     files = files.reset_index(drop=True)
-    made = embedding.run(settings(), Workspace(tmp_path / "w"), files, pixels_handle())
+    files["content_hash"] = ["unreadable: missing", blake3(png.read_bytes()).hexdigest(), ""]
+    made = embedding.run(settings(images=image_settings()), Workspace(tmp_path / "w"), files, pixels_handle())
     reading = made["reading"]
     assert reading["id"].tolist() == list("abc")
     assert reading["read"].tolist() == [False, True, False]

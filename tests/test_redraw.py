@@ -26,7 +26,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = class_folders(place / "images", {"a": 12, "b": 12})
     Clipscope(place)(
         "dataset=folders", f"dataset.root={images}", "encoder.size=8", "projection=none",
-        "stages=[class_distances,cluster_metrics]", "report.hide=[path]",
+        "stages=[class_distances,cluster_metrics,significance]", "significance=quick", "report.hide=[path]",
     )  # fmt: skip
     return place
 

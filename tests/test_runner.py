@@ -12,6 +12,7 @@ from pipeline import runner, schema
 from pipeline.run_dir import load_run
 from pipeline.stages import class_distances, images
 from tests.cli.data import class_folders
+from tests.making import image_settings
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def config(tmp_path: Path) -> schema.Config:
         dry_run=False,
         paths=schema.PathSettings(**folders),
         embedding=schema.EmbeddingSettings(workers=0, timeout=60.0),
+        images=image_settings(),
         run=None,
         class_distances=schema.ClassDistanceSettings(centered=True, save_pairs=False),
         plots=schema.PlotSettings(

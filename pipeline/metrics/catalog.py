@@ -45,6 +45,14 @@ _VINH = (
     "Vinh, N. X., Epps, J. and Bailey, J. (2010). Information theoretic measures for clusterings comparison. "
     "Journal of Machine Learning Research 11, 2837-2854."
 )
+_COVER = (
+    "Cover, T. M. and Hart, P. E. (1967). Nearest neighbor pattern classification. "
+    "IEEE Transactions on Information Theory 13(1), 21-27."
+)
+_ALAIN = (
+    "Alain, G. and Bengio, Y. (2016). Understanding intermediate layers using linear classifier probes. "
+    "arXiv:1610.01644."
+)
 _KUHN = "Kuhn, H. W. (1955). The Hungarian method for the assignment problem. Naval Research Logistics 2, 83-97."
 _MANNING = (
     "Manning, C. D., Raghavan, P. and Schuetze, H. (2008). Introduction to Information Retrieval, section "
@@ -65,6 +73,18 @@ _CHARI = (
 _SATOPAA = (
     'Satopaa, V., Albrecht, J., Irwin, D. and Raghavan, B. (2011). Finding a "kneedle" in a haystack: detecting '
     "knee points in system behavior. 31st International Conference on Distributed Computing Systems Workshops, 166-171."
+)
+_LIU = (
+    "Liu, Y., Hayes, D. N., Nobel, A. and Marron, J. S. (2008). Statistical significance of clustering for "
+    "high-dimension, low-sample size data. Journal of the American Statistical Association 103(483), 1281-1293."
+)
+_SILVERMAN = (
+    "Silverman, B. W. (1981). Using kernel density estimates to investigate multimodality. "
+    "Journal of the Royal Statistical Society B 43(1), 97-99."
+)
+_HENNIG = (
+    "Hennig, C. (2007). Cluster-wise assessment of cluster stability. "
+    "Computational Statistics and Data Analysis 52(1), 258-271."
 )
 _HANLEY = (
     "Hanley, J. A. and McNeil, B. J. (1982). The meaning and use of the area under a receiver operating "
@@ -167,7 +187,7 @@ _ALL = (
     ),
     MetricInfo(
         "accuracy",
-        "Accuracy (Hungarian)",
+        "Accuracy (best one-to-one match, Hungarian)",
         0.0,
         1.0,
         "higher",
@@ -176,12 +196,41 @@ _ALL = (
     ),
     MetricInfo(
         "purity",
-        "Purity",
+        "Purity (many to one, grows with k)",
         0.0,
         1.0,
         "higher",
         "Share of images that carry the most frequent label of their cluster (many clusters may share a "
         "label); it grows with the number of clusters.",
+        _MANNING,
+    ),
+    MetricInfo(
+        "knn_accuracy",
+        "Accuracy of 5 neighbours",
+        0.0,
+        1.0,
+        "higher",
+        "Share of images whose label most of their five nearest other images in the embedding have (Euclidean "
+        "distance; of other groups where there are groups).",
+        _COVER,
+    ),
+    MetricInfo(
+        "probe_accuracy",
+        "Accuracy of a linear probe",
+        0.0,
+        1.0,
+        "higher",
+        "Share of images whose label a logistic regression of the embedding tells that never saw them (five folds; "
+        "groups whole). It uses the labels of the other images, which clusters do not.",
+        _ALAIN,
+    ),
+    MetricInfo(
+        "majority_share",
+        "Share of the largest class",
+        0.0,
+        1.0,
+        None,
+        "Accuracy of calling every image by the most frequent label: the floor of accuracy and purity.",
         _MANNING,
     ),
     MetricInfo(
@@ -251,6 +300,36 @@ _ALL = (
         "Mean cosine of pairs of one class less that of pairs of different classes; it shrinks with the cone in "
         "which all vectors lie, so compare it only within one encoder.",
         _EFRON,
+    ),
+    MetricInfo(
+        "excess",
+        "Excess",
+        -inf,
+        inf,
+        "higher",
+        "What a score is beyond the mean of clouds without clusters that went through the same steps; for ratios the "
+        "logarithm, turned where lower is better.",
+        _LIU,
+    ),
+    MetricInfo(
+        "valley",
+        "Gap between clusters",
+        0.0,
+        inf,
+        "lower",
+        "Density in the valley between a cluster and its nearest over the lower of their peaks, relative to that of an "
+        "even density: near 0 is a wide gap, about 1 none.",
+        _SILVERMAN,
+    ),
+    MetricInfo(
+        "jaccard",
+        "Found again (Jaccard)",
+        0.0,
+        1.0,
+        "higher",
+        "Of a cluster and the most similar one found in half of the images, the share of images that are in both; only "
+        "beside what clouds without clusters give does it say anything.",
+        _HENNIG,
     ),
     MetricInfo(
         "auc",

@@ -50,7 +50,7 @@ def gaps(vectors: Array, clusters: Array, seed: int = 0) -> list[Gap]:
     if len(ids) < 2:
         return []
     centres = np.stack([np.asarray(vectors[clusters == i], dtype=np.float64).mean(axis=0) for i in ids])
-    apart = ((centres[:, None] - centres[None]) ** 2).sum(axis=2) if centres.size < 10**6 else _apart(centres)
+    apart = np.stack([((centres - centre) ** 2).sum(axis=1) for centre in centres])
     np.fill_diagonal(apart, np.inf)
     nearest = ids[apart.argmin(axis=1)]
     known: dict[tuple[int, int], float] = {}
@@ -68,11 +68,6 @@ def median_gap(found: list[Gap]) -> float:
     """Of the clusters that have one; NaN where none has."""
     known = [gap.value for gap in found if math.isfinite(gap.value)]
     return float(np.median(known)) if known else math.nan
-
-
-def _apart(centres: Floats) -> Floats:
-    squares = (centres**2).sum(axis=1)
-    return np.asarray(squares[:, None] + squares[None] - 2 * centres @ centres.T)
 
 
 def _between(vectors: Array, clusters: Array, pair: tuple[int, int], random: np.random.Generator) -> float:

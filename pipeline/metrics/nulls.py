@@ -6,23 +6,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.metrics.blocks import Array, Floats
+from pipeline.metrics.blocks import Array, Floats, one_thread
 
 UNIT = 1e-3  # by which lengths may differ from 1
 
 
 def isometric(vectors: Array) -> Floats:
-    """(n, d) vectors in coordinates of their own: (n, at most n) float64 with the same distances, lengths and cosines.
+    """(n, d) vectors in coordinates of their own: (n, min(n, d)) float64 with the same distances, lengths and cosines.
 
-    Fewer numbers where d > n (raw pixels): a rotation into the space that the rows span. Else a copy.
+    Fewer numbers where d > n (raw pixels): a rotation into the space that the rows span, zeros where that is smaller
+    still. Else a copy.
     """
     n, d = vectors.shape
     rows = np.asarray(vectors, dtype=np.float64)
     if d <= n:
         return rows.copy() if rows is vectors else rows
-    values, turned = np.linalg.eigh(rows @ rows.T)
-    kept = values > values[-1] * n * np.finfo(np.float64).eps if values[-1] > 0 else np.zeros(n, bool)
-    return np.asarray(turned[:, kept] * np.sqrt(values[kept]))
+    with one_thread():  # the same bits on any number of cores
+        values, turned = np.linalg.eigh(rows @ rows.T)
+    values[values <= abs(values[-1]) * n * np.finfo(np.float64).eps] = 0  # rounding
+    return np.asarray(turned * np.sqrt(values))
 
 
 def is_unit(vectors: Array) -> bool:
@@ -57,6 +59,8 @@ def same_radii(vectors: Array, random: np.random.Generator) -> Floats:
     mean = rows.mean(axis=0)
     spread, axes = _principal(rows - mean)
     used = spread > spread.max() * 1e-9
+    if not used.any():  # all rows are the same
+        return rows.copy()
     lengths = np.linalg.norm((rows - mean) @ axes.T[:, used] / spread[used], axis=1)
     rays = random.standard_normal((n, int(used.sum())))
     rays *= (random.permutation(lengths) / np.linalg.norm(rays, axis=1))[:, None]
@@ -96,13 +100,14 @@ WEAK = ("features", "isotropic")
 
 
 def draw_null(vectors: Array, kind: str, seed: tuple[int, int]) -> Floats:
-    """(n, at most max(n, d)) float64: a cloud of NULLS[kind] for these vectors, scaled to length 1 if they are.
+    """(n, min(n, d)) float64, with features (n, d): a cloud of NULLS[kind] for these vectors, scaled to length 1 if they are.
 
     seed: of the run, and the number of the replicate. A null of several gets the same values whatever else is drawn.
     Features are shuffled as they are; all others depend on distances only and are drawn in `isometric` coordinates.
     """
     random = np.random.default_rng([*seed, sorted(NULLS).index(kind)])
-    made = NULLS[kind](vectors if kind == "features" else isometric(vectors), random)
+    with one_thread():
+        made = NULLS[kind](vectors if kind == "features" else isometric(vectors), random)
     if not is_unit(vectors):
         return made
     lengths = np.linalg.norm(made, axis=1, keepdims=True)

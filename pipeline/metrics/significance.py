@@ -45,7 +45,9 @@ def excess(name: str, observed: float, nulls: Sequence[float]) -> Excess:
 
     logarithmic = name in LOGARITHMIC
     known = np.array([value for value in nulls if math.isfinite(value) and (value > 0 or not logarithmic)])
-    mine = math.log(observed) if logarithmic and observed > 0 else observed
+    mine = observed
+    if logarithmic:
+        mine = math.log(observed) if observed > 0 else math.nan  # of 0, where all members are at their centroid
     values = np.log(known) if logarithmic else known
     if len(values) < FEWEST or not math.isfinite(mine):
         mean = float(known.mean()) if len(known) else math.nan
@@ -80,4 +82,5 @@ def halves(observed: float, values: Sequence[float]) -> Halves:
     if len(known) < FEWEST or not math.isfinite(observed):
         return Halves(float(known.mean()) if len(known) else math.nan, math.nan, False)
     mean, sd = float(known.mean()), float(np.round(known.std(ddof=1), 15))
-    return Halves(mean, sd, abs(mean - observed) > 2 * sd)
+    differs = not math.isclose(mean, observed, rel_tol=1e-9, abs_tol=1e-12)  # by more than rounding
+    return Halves(mean, sd, differs and abs(mean - observed) > 2 * sd)

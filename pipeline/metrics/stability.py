@@ -13,8 +13,8 @@ def half_samples(n: int, groups: Sequence[object] | None, count: int, seed: tupl
     """`count` random halves of n rows without replacement: (count, n) bool.
 
     groups (n,): rows of one group go together (None: a row by itself); groups are taken in random order as long as
-    they bring the number of rows nearer to half. ValueError where halves of whole groups cannot be had: a half would
-    be empty, or everything.
+    they bring the number of rows nearer to half. ValueError where halves of whole groups cannot be had: one would hold
+    less than a quarter of the rows, or more than three.
 
     >>> half_samples(6, ["a", "a", "b", "b", "c", "c"], 2, (0,)).sum(axis=1).tolist()
     [2, 2]
@@ -30,7 +30,7 @@ def half_samples(n: int, groups: Sequence[object] | None, count: int, seed: tupl
         chosen = _half(sizes, n // 2, np.random.default_rng([*seed, i]))
         found[i] = chosen[codes]
     taken = found.sum(axis=1)
-    if count and (n < 4 or not ((taken > 0) & (taken < n)).all()):
+    if count and (n < 4 or not ((4 * taken >= n) & (4 * taken <= 3 * n)).all()):
         raise ValueError(f"{len(known)} groups cannot be halved")
     return found
 

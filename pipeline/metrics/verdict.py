@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipeline.metrics.catalog import METRICS
 from pipeline.metrics.gaps import NONE, REAL
+from pipeline.metrics.significance import FEWEST as FEWEST_CLOUDS
 from pipeline.metrics.significance import LOGARITHMIC, Excess
 
 Level = Literal["supported", "weak", "none", "unknown"]
@@ -22,6 +23,16 @@ WORDS: dict[Level, str] = {
 }
 
 
+CLOUDS = {
+    "gaussian": "with the same covariance",
+    "radii": "with the same covariance and tails",
+    "box": "filling the same box evenly",
+    "features": "of the same features, shuffled",
+    "isotropic": "with the same variance, but round",
+}
+"""What each null (`pipeline.metrics.nulls.NULLS`) has of the data, in words."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a verdict is based on.
@@ -29,7 +40,7 @@ class Evidence:
     images: that were compared, of `of`; clusters: how many. projection: the silhouette of the clusters in the
     projection against nulls, None where there is no projection, `method` its name in words; embedding: their
     silhouette in the embedding; gap: the median of the clusters' gaps there, NaN where there is none to be told;
-    real_gaps: clusters with a gap of at most 0.7.
+    real_gaps: clusters with a gap of at most 0.7; null: what clouds were compared with, a key of CLOUDS.
     """
 
     images: int
@@ -40,6 +51,7 @@ class Evidence:
     embedding: Excess
     gap: float
     real_gaps: int
+    null: str = "gaussian"
 
 
 def decide(evidence: Evidence) -> tuple[Level, str]:
@@ -52,6 +64,8 @@ def decide(evidence: Evidence) -> tuple[Level, str]:
         return "unknown", f"{evidence.images} images are too few: at least {FEWEST}"
     if evidence.clusters < 2:
         return "unknown", "there is one cluster" if evidence.clusters else "all images are noise"
+    if math.isfinite(evidence.embedding.observed) and evidence.embedding.replicates < FEWEST_CLOUDS:
+        return "unknown", "fewer than two of the clouds to compare with have clusters to measure"
     if not math.isfinite(evidence.embedding.p):
         return "unknown", "the silhouette is not defined, of the data or of the clouds compared with"
     if not math.isfinite(evidence.gap):
@@ -73,10 +87,10 @@ def sentence(evidence: Evidence) -> str:
     if evidence.projection is not None:
         observed, null = evidence.projection.observed, evidence.projection.null_mean
         first = (
-            f"The {evidence.method} silhouette is {observed:.2f}; a structureless cloud with the same covariance gives "
+            f"The {evidence.method} silhouette is {observed:.2f}; a structureless cloud {CLOUDS[evidence.null]} gives "
             f"{null:.2f} through the same pipeline. "
         )
-    cloud = "that cloud" if first else "a structureless cloud with the same covariance"
+    cloud = "that cloud" if first else f"a structureless cloud {CLOUDS[evidence.null]}"
     beyond, p = evidence.embedding.excess, evidence.embedding.p
     less = f"do not exceed {cloud} ({excess_in_words('silhouette', beyond, 2)}, p = {p_in_words(p)})"
     exceeds = f"exceed {cloud} by {beyond:.2f}" if p < ALPHA else less

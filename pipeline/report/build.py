@@ -15,6 +15,7 @@ from pipeline.metrics.catalog import METRICS
 from pipeline.metrics.k_selection import LABELS, in_words
 from pipeline.report.methods import methods_paragraph, protocol_lines, stages_done
 from pipeline.report.privacy import Privacy, privacy_of
+from pipeline.report.trust import QUESTION, answer, null_in_words, rows, sampled, supported_k
 from pipeline.report.words import NONE, counted, duration, flatten, is_missing, look_up, moment, number, plain, score
 
 if TYPE_CHECKING:
@@ -405,8 +406,63 @@ def _named_table(
     return _table(frame, columns, most, _link(run, name), what) if len(frame) else None
 
 
+_SUPPORT_COLUMNS: list[tuple[str, str, Format]] = [
+    ("gap", "gap to the nearest (1: none)", score),
+    ("jaccard", "found again in halves (1: whole)", score),
+]
+
+
 def _cluster_table(run: RunFolder) -> Table | None:
-    return _named_table(run, "cluster_table", _CLUSTER_COLUMNS, MOST_CLUSTERS, "clusters")
+    """A row per cluster, with its gap and stability where these were measured on all images."""
+    if not run.has("cluster_table") or not len(frame := run.table("cluster_table")):
+        return None
+    support = run.table("cluster_support") if run.has("cluster_support") and not sampled(run) else None
+    if support is not None:
+        frame = frame.merge(support[["cluster", "gap", "jaccard"]], on="cluster", how="left")
+    columns = [*_CLUSTER_COLUMNS[:4], *_SUPPORT_COLUMNS, *_CLUSTER_COLUMNS[4:]]
+    return _table(frame, columns, MOST_CLUSTERS, _link(run, "cluster_table"), "clusters")
+
+
+def _sample_clusters(run: RunFolder) -> Table | None:
+    """The clusters of the sample that was compared: others than the run's, though found in the same way."""
+    if not sampled(run) or not run.has("cluster_support") or not len(frame := run.table("cluster_support")):
+        return None
+    columns = [*_CLUSTER_COLUMNS[:2], ("nearest", "nearest cluster", number), *_SUPPORT_COLUMNS]
+    return _table(frame, columns, MOST_CLUSTERS, _link(run, "cluster_support"), "clusters")
+
+
+def _compared(run: RunFolder) -> Table | None:
+    """Every score against clouds without clusters, in both spaces."""
+    found = rows(run)
+    if not found:
+        return None
+    cells = [[row.label, row.where, row.observed, row.clouds, row.count, row.excess, row.p] for row in found]
+    note = (
+        "±: standard deviation, of the images over half-samples. ln: Calinski-Harabasz and Davies-Bouldin are compared "
+        "by the logarithm of their ratio to the clouds' (geometric) mean, whose spread is a factor (×÷). The excess is "
+        "positive where the images have more structure."
+    )
+    if any("*" in row.observed for row in found):
+        note += (
+            " *: half of the images score otherwise than all (the mean of the halves is more than two standard "
+            "deviations away), so the number depends on how many images there are."
+        )
+    heads = ["score", "which clusters, where", "images", "clouds without clusters", "clouds", "excess", "p"]
+    note = " ".join(filter(None, [sampled(run), note]))
+    return Table(heads, cells, frozenset(range(2, 7)), note, _link(run, "null_scores"))
+
+
+def _clouds(run: RunFolder) -> dict[str, str]:
+    """What the clouds were, and what they give where the images give a gap and clusters found again."""
+    if not run.has("verdict"):
+        return {}
+    verdict = run.table("verdict").iloc[0]
+    again = run.table("cluster_support")["null_jaccard"].tolist() if run.has("cluster_support") else []
+    return {
+        "alike": null_in_words(run.record),
+        "gap": score(verdict["null_gap"]),
+        "jaccard": score(again[0]) if again else NONE,
+    }
 
 
 _LABEL_COLUMNS: list[tuple[str, str, Format]] = [
@@ -433,6 +489,32 @@ def _label_scores(run: RunFolder) -> Table | None:
     ends = zip(frame["gap"], frame["gap_low"], frame["gap_high"], strict=True)
     frame = frame.assign(gap_with_interval=[score(middle) + _between(low, high) for middle, low, high in ends])
     return _table(frame, _LABEL_COLUMNS, MOST_CLASSES, _link(run, "label_scores"), "labels")
+
+
+def _label_structure(run: RunFolder) -> Table | None:
+    """How far clusters, neighbours and a probe find the labels, beside what permuted labels give."""
+    if not run.has("label_structure"):
+        return None
+    rows = []
+    for row in run.table("label_structure").to_dict("records"):
+        info = METRICS[row["name"]]
+        chance = score(row["permuted_mean"])
+        chance += "" if is_missing(row["permuted_sd"]) else f" ± {score(row['permuted_sd'])}"
+        cells = [score(row["value"]), chance, number(row["p"]), number(row["images"])]
+        rows.append([info.label, *cells, direction(info.better), row["meaning"]])
+    if not rows:
+        return None
+    heads = ["score", "value", "with permuted labels", "p", "images", "better", "meaning"]
+    return Table(heads, rows, frozenset(range(1, 5)), _permutations(run), _link(run, "label_structure"))
+
+
+def _permutations(run: RunFolder) -> str:
+    """How labels were permuted, and what was measured on a sample."""
+    count = look_up(run.record, "config.significance.permutations", 0)
+    most = look_up(run.record, "config.significance.max_images")
+    groups = ", between groups as wholes where every group has one label" if look_up(run.record, "images.grouped") else ""
+    said = f"Labels were permuted {number(count)} times{groups}. " if count else "No labels were permuted. "
+    return f"{said}Neighbours and probe: a random sample where more than {number(most)} images have a label."
 
 
 _FINDING_COLUMNS: list[tuple[str, str, Format]] = [
@@ -614,7 +696,7 @@ def _warnings(record: Mapping[str, Any], privacy: Privacy) -> list[str]:
 _CAPTIONS = {
     "sheet": "A random sample of the images.",
     "data_overview": "What the data set is made of.",
-    "duplicates_sheet": "Images that the data set has more than once: number of the group, nearest cosine within it, label.",
+    "duplicates_sheet": "Images that the data set has more than once: group, nearest cosine within it, label.",
     "extremes_sheet": "The darkest, brightest and most blurred images, as the encoder sees them.",
     "elbow": "Inertia over the number of clusters, and its knee: the point farthest below the line between the ends.",
     "silhouettes_by_k": "Mean silhouette over the number of clusters; the two spaces do not compare.",
@@ -627,6 +709,9 @@ _CAPTIONS = {
     "similarity": "Mean cosine similarity within classes (diagonal) and between classes.",
     "within": "Cosine similarities of pairs within a class and of pairs between classes.",
     "between": "Cosine similarities of pairs within a class and of pairs between classes.",
+    "observed_against_null": "Each score of the images beside that of clouds without clusters, in both spaces.",
+    "gaps": "Gap of each cluster to its nearest (shaded: none), and how much of it half of the images find again.",
+    "k_choice": "Silhouette and stability over the number of clusters, of the images and of clouds without clusters.",
     "label": "How the images of each label spread over the clusters.",
     "silhouette": "The silhouette of every image, by cluster.",
     "blades": "The silhouette of every image, by cluster.",
@@ -639,7 +724,11 @@ _PLACES = {
     "k_selection": "k_selection",
     "clustering": "map",
     "cluster_metrics": "map",
+    "significance": "trust",
 }
+
+
+_FIRST = frozenset({"observed_against_null"})  # of its section; the others stand in the order of their names
 
 
 def _caption(name: str) -> str:
@@ -661,7 +750,8 @@ def _place(stage: str, name: str) -> str:
 def _pictures(run: RunFolder, privacy: Privacy) -> dict[str, list[Picture]]:
     """Pictures as data URIs, by the section that they belong to."""
     places: dict[str, list[Picture]] = {}
-    for stage, name, path in privacy.pictures(run.pictures):
+    shown = sorted(privacy.pictures(run.pictures), key=lambda it: PurePath(it[1]).stem not in _FIRST)
+    for stage, name, path in shown:
         if not Path(path).is_file():
             continue
         data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
@@ -688,11 +778,24 @@ def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
             "glance",
             "At a glance",
             {
+                "answer": answer(run),
+                "question": QUESTION,
                 "cards": _cards(run),
                 "scores": scores,
                 "faithfulness": _faithfulness(run),
                 "umap": look_up(record, "config.projection.name") == "umap",
                 "warnings": _warnings(record, privacy),
+            },
+        ),
+        Section(
+            "trust",
+            "Can the clusters be trusted?",
+            {
+                "table": _compared(run),
+                "clouds": _clouds(run),
+                "k": supported_k(run),
+                "pictures": pictures.get("trust", []),
+                "sample": _sample_clusters(run),
             },
         ),
         Section("protocol", "What was run", {"lines": list(map(privacy.text, protocol_lines(record, k)))}),
@@ -733,6 +836,7 @@ def _sections(run: RunFolder, privacy: Privacy) -> list[Section]:
         ),
         Section("map", "Map and clusters", {"pictures": pictures.get("map", [])}),
         Section("clusters", "Clusters", {"table": _cluster_table(run), "pictures": pictures.get("clusters", [])}),
+        Section("label_structure", "Labels", {"table": _label_structure(run)}),
         Section("pictures", "Images", {"pictures": pictures.get("pictures", [])}),
         Section("skipped", "Skipped files", {"counts": counts, "files": files}),
         Section("left_out", "Left out", {"table": _left_out(record, privacy)}),

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.metrics.catalog import METRICS
+from pipeline.metrics.verdict import WORDS, Level, excess_in_words, p_in_words
 from pipeline.report.build import encodable, environment
 from pipeline.report.privacy import Privacy
 from pipeline.report.words import NONE, duration, is_missing, number, plain, score
@@ -18,7 +19,10 @@ from pipeline.report.words import NONE, duration, is_missing, number, plain, sco
 SEPARATION = "class_distances/separation/all/auc"
 """How well the encoder keeps the classes apart: the one score that compares encoders without clusters."""
 
-NOT_SETTINGS = frozenset({"job", "status", "reason", "seconds", "report", "model", "k"})
+TRUST = ("verdict", "excess", "p", "gap")
+"""The verdict on the clusters against clouds without any, and the numbers that it rests on."""
+
+NOT_SETTINGS = frozenset({"job", "status", "reason", "seconds", "report", "model", "k", *TRUST})
 """Columns of a comparison that are neither a varied setting nor a score (scores hold a '/')."""
 
 # Numbers of one space may be compared only where everything that makes the space is the same, and as many images
@@ -148,10 +152,25 @@ def _jobs(
                 "failed": status != "complete",
                 "k": number(_k(row)),
                 "seconds": duration(row.get("seconds")),
+                "trust": _trust(row),
                 "cells": _cells(row, place, columns, best),
             }
         )
     return jobs
+
+
+def _trust(row: Mapping[str, Any]) -> dict[str, str]:
+    """The cells of the verdict."""
+    if is_missing(row.get("verdict")):
+        return {"level": "", "words": NONE, "excess": NONE, "p": NONE, "gap": NONE}
+    level: Level = row["verdict"]
+    return {
+        "level": level,
+        "words": WORDS[level],
+        "excess": excess_in_words("silhouette", row["excess"]) or NONE,
+        "p": p_in_words(row["p"]) or NONE,
+        "gap": score(row["gap"]),
+    }
 
 
 def _groups(columns: Sequence[ScoreColumn]) -> list[dict[str, Any]]:
@@ -178,7 +197,8 @@ def render_comparison(
     Args:
         rows: a row a job. Columns: 'job' (number; its report is '<job>/report.html' unless a column
             'report' says otherwise), 'status', 'k' (or 'clustering/k'), optional 'seconds', 'reason' and
-            'model' (not shown); scores under their keys of metrics.json; every other column without a '/'
+            'model' (not shown); 'verdict' (a level of pipeline.metrics.verdict), 'excess', 'p' and 'gap', shown
+            where any job has a verdict; scores under their keys of metrics.json; every other column without a '/'
             is a varied setting, shown first.
         picture_png: the scores against k, embedded; None or a file that is not there for no picture.
         failures: mappings with 'job', 'overrides' (text or list) and 'reason'; also jobs whose config could
@@ -203,6 +223,7 @@ def render_comparison(
             heading=privacy.text(heading),
             settings=settings,
             groups=_groups(columns),
+            trust="verdict" in rows and bool(rows["verdict"].notna().any()),
             columns=[{"label": column.label, "hint": hints.get(column.better or "", "")} for column in columns],
             jobs=_jobs(rows, settings, columns, privacy),
             picture=picture,

@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.metrics.catalog import METRICS
+from pipeline.metrics.gaps import NONE as NO_GAP
+from pipeline.metrics.gaps import REAL
+from pipeline.metrics.verdict import ALPHA, GATE
+from pipeline.report.trust import null_in_words
 from pipeline.report.words import counted, look_up, number
 
 Record = Mapping[str, Any]
@@ -33,6 +37,10 @@ WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()
     "pca": "Jolliffe, I. T. (2002). Principal Component Analysis, 2nd edition. Springer.",
     "scikit-learn": "Pedregosa, F. et al. (2011). Scikit-learn: machine learning in Python. "
     "Journal of Machine Learning Research 12, 2825-2830.",
+    "permuted": "Ojala, M. and Garriga, G. C. (2010). Permutation tests for studying classifier performance. "
+    "Journal of Machine Learning Research 11, 1833-1863.",
+    "never zero": "Phipson, B. and Smyth, G. K. (2010). Permutation p-values should never be zero: calculating exact "
+    "p-values when permutations are randomly drawn. Statistical Applications in Genetics and Molecular Biology 9(1), 39.",
     "jaeckel": "Jaeckel, L. A. (1972). The infinitesimal jackknife. Memorandum MM 72-1215-11, Bell Laboratories.",
     "dyads": "Aronow, P. M., Samii, C. and Assenova, V. A. (2015). Cluster-robust variance estimation for dyadic "
     "data. Political Analysis 23(4), 564-577.",
@@ -40,6 +48,14 @@ WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()
     "UCI Machine Learning Repository, doi:10.24432/C50P49.",
     "elbow": "Schubert, E. (2022). Stop using the elbow criterion for k-means and how to choose the number of "
     "clusters instead. arXiv:2212.12189.",
+    "sigclust": METRICS["excess"].source,
+    "gap statistic": "Tibshirani, R., Walther, G. and Hastie, T. (2001). Estimating the number of clusters in a data "
+    "set via the gap statistic. Journal of the Royal Statistical Society B 63(2), 411-423.",
+    "one more": "Crawford, J. R. and Howell, D. C. (1998). Comparing an individual's test score against norms derived "
+    "from small samples. The Clinical Neuropsychologist 12(4), 482-486.",
+    "halves": "Shao, J. and Wu, C. F. J. (1989). A general theory for jackknife variance estimation. "
+    "Annals of Statistics 17(3), 1176-1197.",
+    "density": "Scott, D. W. (1992). Multivariate Density Estimation: Theory, Practice, and Visualization. Wiley.",
     "spaces": "Wang, Z., Zhang, B. and Ye, C. (2024). Deep clustering evaluation: how to validate internal "
     "clustering validation measures. arXiv:2403.14830.",
 }
@@ -149,7 +165,21 @@ def _embedding_lines(record: Record) -> list[str]:
         else "Vectors were not scaled to unit length.",
     ]
     sentence = str(encoder.get("preprocessing") or "").strip()
-    return [*lines, f"Preprocessing: {sentence.rstrip('.')}."] if sentence else lines
+    lines += [f"Preprocessing: {sentence.rstrip('.')}."] if sentence else []
+    return lines + ([f"{deep}."] if (deep := _sixteen_bits(record)) else [])
+
+
+def _sixteen_bits(record: Record) -> str:
+    """How images of 16 bits a channel were scaled to 8, '' where there were none."""
+    count = look_up(record, "images.sixteen_bit")
+    ends = {
+        "range": "the smallest and largest value of each",
+        "percentile": "the 0.5th and 99.5th percentile of each",
+        "full": "0 and 65,535",
+    }.get(_setting(record, "images.sixteen_bit"), "?")
+    was = "was" if count == 1 else "were"
+    said = f"{counted(count, 'image')} of 16 bits a channel {was} scaled to 8 with {ends} as black and white"
+    return said if count else ""
 
 
 def _distance_lines(record: Record) -> list[str]:
@@ -303,6 +333,63 @@ def _score_lines(record: Record) -> list[str]:
     return lines
 
 
+def _label_structure_lines(record: Record) -> list[str]:
+    lines = [
+        "Labels: clusters against labels; the label that most of an image's five nearest others have; and a linear probe "
+        "(L2-penalised logistic regression of standardised features, C = 5 / their number, at most 512 principal "
+        f"coordinates, five folds, {_seed(record, 'significance.seed')})"
+        + (", neighbours and folds by group." if look_up(record, "images.grouped") else ".")
+    ]
+    if count := _setting(record, "significance.permutations", 0):
+        lines.append(f"Each beside the same with permuted labels, {number(count)} times, on the same clusters and folds.")
+    return lines
+
+
+def _clouds(record: Record) -> int:
+    """How many clouds went through what the images went through."""
+    flat = _setting(record, "projection.name") == "none"
+    return int(_setting(record, f"significance.{'embedding_replicates' if flat else 'replicates'}", 0))
+
+
+def _sample_compared(record: Record) -> str:
+    """'a random sample of 2,000 images', or '' where all were compared."""
+    most, images = _setting(record, "significance.max_images", None), look_up(record, "images.read")
+    if most is None or images is None or images <= most:
+        return ""
+    return f"a random sample of {counted(most, 'image')}"
+
+
+def _same_steps(record: Record) -> str:
+    return "clustering" if _setting(record, "projection.name") == "none" else "projection and clustering"
+
+
+def _trust_lines(record: Record) -> list[str]:
+    sample, halves = _sample_compared(record), _setting(record, "significance.half_samples", 0)
+    lines = [
+        f"Comparison: {counted(_clouds(record), 'cloud')} without clusters, each {null_in_words(record)}, went through "
+        f"the same {_same_steps(record)} with the same number of clusters ({_seed(record, 'significance.seed')})"
+        + (f"; {sample} and clouds of that size." if sample else ", on all images.")
+    ]
+    if _space(record) == "projection":
+        more = counted(_setting(record, "significance.embedding_replicates", 0), "cloud")
+        lines.append(f"Clusters found in the embeddings themselves were compared in the same way with {more}.")
+    if halves:
+        by = " (groups whole)" if look_up(record, "images.grouped") else ""
+        lines.append(
+            f"Standard deviations and stability: {halves} random halves of the images without replacement{by}, each "
+            "through the same steps with a seed of its own."
+        )
+    return [
+        *lines,
+        "Gaps: the lowest density between a cluster and its nearest over the lower of the two peaks, along the line "
+        "between their centres in the embedding (each half of the members projected on the line of the other half), "
+        "over the same of an even density.",
+        f"Clusters are supported where their silhouette in the embedding exceeds the clouds' (p < {ALPHA}) and their "
+        f"median gap is at most {REAL}; weakly, where only the second holds, or the first with a median gap below "
+        f"{NO_GAP}; else not.",
+    ]
+
+
 _STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
     "listing": _listing_lines,
     "embedding": _embedding_lines,
@@ -311,6 +398,8 @@ _STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
     "projection": _projection_lines,
     "k_selection": _k_selection_lines,
     "cluster_metrics": _score_lines,
+    "label_structure": _label_structure_lines,
+    "significance": _trust_lines,
 }
 
 
@@ -323,6 +412,8 @@ _ORDER = (
     "k_selection",
     "clustering",
     "cluster_metrics",
+    "label_structure",
+    "significance",
 )
 
 
@@ -365,6 +456,7 @@ def _embedding_sentence(record: Record, cite: Citations) -> str:
     return (
         f"Each image was represented by a vector of {number(encoder.get('dimension'))} values, "
         f"{encoder.get('model')}{how}; vectors were {scaled} to unit length."
+        + (f" {deep}." if (deep := _sixteen_bits(record)) else "")
     )
 
 
@@ -536,6 +628,59 @@ def _score_sentence(record: Record, cite: Citations) -> str:
     return text
 
 
+def _label_structure_sentence(record: Record, cite: Citations) -> str:
+    groups = " of other groups" if look_up(record, "images.grouped") else ""
+    folds = " by group" if look_up(record, "images.grouped") else ""
+    text = (
+        f"How much of the labels the embedding holds was measured by the accuracy of a majority vote of the five nearest "
+        f"other images{groups} {cite('knn_accuracy')} and of a linear probe {cite('probe_accuracy')}: L2-penalised "
+        "multinomial logistic regression of standardised features (C = 5 divided by their number, at most 512 principal "
+        f"coordinates; scikit-learn {cite('scikit-learn')}) in stratified five-fold cross-validation{folds}"
+    )
+    if not (count := _setting(record, "significance.permutations", 0)):
+        return f"{text}."
+    return (
+        f"{text}. These and the agreement of clusters and labels were compared with {number(count)} permutations of the "
+        f"labels {cite('permuted')}, p = (1 + permutations reaching the score) / (1 + permutations) {cite('never zero')}."
+    )
+
+
+def _clouds_in_words(record: Record, cite: Citations) -> str:
+    """What the clouds are, with sources."""
+    kind = _setting(record, "significance.null_model")
+    scaled = ", scaled to unit length" if look_up(record, "encoder.normalized") else ""
+    if kind == "gaussian":
+        return f"drawn from the Gaussian with the mean and covariance of the embeddings {cite('sigclust')}{scaled}"
+    if kind == "box":
+        return f"uniform in the box of the embeddings along their principal axes {cite('gap statistic')}{scaled}"
+    return f"without clusters, each {null_in_words(record)}{scaled}"
+
+
+def _trust_sentence(record: Record, cite: Citations) -> str:
+    sample, halves = _sample_compared(record), _setting(record, "significance.half_samples", 0)
+    on = f", on {sample}," if sample else ""
+    text = (
+        f"As clustering and projection make groups of structureless data too {cite('neighbours_kept')}, all scores "
+        f"were compared{on} with those of {counted(_clouds(record), 'cloud')} "
+        f"{_clouds_in_words(record, cite)}, after the same {_same_steps(record)} with the same number of clusters; "
+        f"p-values are one-sided, by Student's t for one more cloud {cite('one more')}, and "
+        "Calinski-Harabasz and Davies-Bouldin indices were compared by their logarithms."
+    )
+    if halves:
+        by = ", of whole groups," if look_up(record, "images.grouped") else ""
+        text += (
+            f" Standard deviations {cite('halves')} and the stability of clusters, the mean Jaccard index with the "
+            f"most similar cluster {cite('jaccard')}, are those of {halves} half-samples{by} without replacement."
+        )
+    return text + (
+        " For each cluster and its nearest we measured the gap in embedding space: the valley of the kernel density "
+        f"{cite('valley', 'density')} along the cross-fitted line between the centroids over its lower peak, relative "
+        "to that of an even density. Clusters were considered supported if their silhouette in embedding space "
+        f"exceeded that of the clouds (p < {ALPHA}) and their median gap was at most {REAL}; a number of clusters, "
+        f"only if the best silhouette over all k exceeded the best of the clouds by {GATE} {cite('gap statistic')}."
+    )
+
+
 _STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
     "listing": _data_sentence,
     "embedding": _embedding_sentence,
@@ -544,6 +689,8 @@ _STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
     "projection": _projection_sentence,
     "k_selection": _k_selection_sentence,
     "cluster_metrics": _score_sentence,
+    "label_structure": _label_structure_sentence,
+    "significance": _trust_sentence,
 }
 
 

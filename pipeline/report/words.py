@@ -12,7 +12,7 @@ NONE = "–"  # what stands where there is no value
 
 def is_missing(value: object) -> bool:
     """True for None, NaN and pandas' own missing values."""
-    return value is None or bool(value != value) or type(value).__name__ in {"NAType", "NaTType"}
+    return value is None or type(value).__name__ in {"NAType", "NaTType"} or bool(value != value)
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -137,5 +137,8 @@ STAGE = Stage(
     run=run,
     metrics=metrics,
     settled=lambda made: not made["reading"]["reason"].isin(PASSING).any(),
-    packages=("Pillow", "opencv-python-headless", "torch", "torchvision"),
+    packages=(
+        *("Pillow", "opencv-python-headless", "torch", "torchvision"),
+        *("pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg"),  # once installed, more can be read
+    ),
 )

@@ -31,8 +31,8 @@ def run(
     from pipeline.metrics.k_selection import distinct_rows
 
     chosen = settings.projection
-    if too_few := _too_few(chosen, len(image_embeddings)):
-        raise RunError(f"projection: {too_few}")
+    if why := too_few(chosen, len(image_embeddings)):
+        raise RunError(f"projection: {why}")
     if distinct_rows(image_embeddings, most=2) < 2:
         log.warning("all vectors are the same: a map of them, and clusters found in their projection, mean nothing")
     near = (neighbour_rows, neighbour_distances)
@@ -131,7 +131,7 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
 
 def refuse(facts: Facts, settings: Any) -> str | None:
     """A projection needs a few more images than it has dimensions."""
-    return _too_few(settings.projection, facts.images)
+    return too_few(settings.projection, facts.images)
 
 
 FEWEST: dict[type, Callable[[Any], int]] = {
@@ -142,7 +142,8 @@ FEWEST: dict[type, Callable[[Any], int]] = {
 }
 
 
-def _too_few(chosen: Any, images: int) -> str | None:
+def too_few(chosen: Any, images: int) -> str | None:
+    """Why so many images cannot be projected, None where they can."""
     needed = FEWEST[type(chosen)](chosen)
     if images >= needed:
         return None

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import pandas as pd
 
 from pipeline.schema import NoProjection
 from pipeline.stage import Facts, Stage, Workspace
-from pipeline.stages.significance import replicates
+from pipeline.stages.projection import too_few
+from pipeline.stages.quiet import quietly
+from pipeline.stages.significance import nothing_to_compare, replicates
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +41,16 @@ def run(
     chosen = settings.significance
     rows = sample(len(image_embeddings), chosen.max_images, chosen.seed)
     groups = images["group"].iloc[rows].tolist() if images["group"].notna().any() else None
+    halves = null_halves = np.zeros((0, len(rows)), bool)
     try:
-        halves = half_samples(len(rows), groups, chosen.half_samples, (chosen.seed, 1))
-        null_halves = half_samples(len(rows), None, min(replicates(settings), chosen.half_samples), (chosen.seed, 2))
+        drawn = half_samples(len(rows), groups, chosen.half_samples, (chosen.seed, 1))
+        of_nulls = half_samples(len(rows), None, min(replicates(settings), chosen.half_samples), (chosen.seed, 2))
+        smallest = min((int(half.sum()) for half in (*drawn, *of_nulls)), default=len(rows))
+        if why := too_few(settings.projection, smallest):
+            raise ValueError(why)
+        halves, null_halves = drawn, of_nulls
     except ValueError as error:
         log.warning("no half-samples, so no intervals and no stability: %s", error)
-        halves, null_halves = np.zeros((0, len(rows)), bool), np.zeros((0, len(rows)), bool)
     made = {"replicate_rows": rows, "half_rows": halves, "null_half_rows": null_halves}
     if isinstance(settings.projection, NoProjection):
         return made | {name: np.zeros((0, len(rows), 0), np.float32) for name in PROJECTED} | {
@@ -137,9 +144,10 @@ def _run_all(jobs: list[Job], m: int, workspace: Workspace) -> None:
     cores = min(workers(), len(jobs))
     workspace.progress(0, len(jobs))
     if cores < 2 or m * len(jobs) <= ALONE_UP_TO:
-        for done, job in enumerate(jobs):
-            job.run()
-            workspace.progress(done + 1, len(jobs))
+        with quietly():
+            for done, job in enumerate(jobs):
+                job.run()
+                workspace.progress(done + 1, len(jobs))
         return
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn"), initializer=_silent) as pool:
         waiting: list[Future[None]] = [pool.submit(job.run) for job in jobs]
@@ -147,18 +155,24 @@ def _run_all(jobs: list[Job], m: int, workspace: Workspace) -> None:
             for done, future in enumerate(as_completed(waiting)):
                 future.result()
                 workspace.progress(done + 1, len(jobs))
-        except BaseException:
-            for future in waiting:
-                future.cancel()
+        except BaseException:  # none is cancelled: the pool itself gives up all, where its processes are gone
             for process in list((pool._processes or {}).values()):
                 process.kill()
             raise
 
 
 def _silent() -> None:
-    """What a projection of a cloud has to say is not about the user's data; Ctrl-C is the main process's business."""
+    """For a process of the pool: quiet; Ctrl-C is the main process's business, whose end is the end."""
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_main_process, daemon=True).start()
+
+
+def _end_with_the_main_process() -> None:
+    """Else it would wait for work for ever where that was killed."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _collected(
@@ -187,8 +201,10 @@ def _spread(folder: Path, name: str, chosen: np.ndarray, dimensions: int) -> np.
 
 
 def refuse(facts: Facts, settings: Any) -> str | None:
-    """significance=none leaves it out."""
-    return None if settings.significance.replicates else "significance=none"
+    """significance=none leaves it out, and so does a sample that is too small to be projected."""
+    if not replicates(settings):
+        return nothing_to_compare(settings)
+    return too_few(settings.projection, min(facts.images, settings.significance.max_images))
 
 
 def metrics(made: Mapping[str, Any]) -> dict[str, float]:

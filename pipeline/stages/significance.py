@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pipeline.metrics.significance import LOGARITHMIC, LOWER_IS_BETTER
+from pipeline.metrics.verdict import GATE
 from pipeline.schema import NoProjection, Space
-from pipeline.stage import Facts, Stage, Workspace
+from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.clustering import CLUSTER
 from pipeline.stages.projection import NAMES
+from pipeline.stages.quiet import quietly
 
 if TYPE_CHECKING:
     from pipeline.geometry.clouds import Cloud
+    from pipeline.plots.significance import Score
 
 log = logging.getLogger(__name__)
 
 N_INIT = 3  # starts of k-means for each k of the range, of the data and of the clouds alike
-GATE = 0.05  # by which the best silhouette of the range has to exceed the clouds' best
 FEWEST_PER_CLUSTER = 2  # images of a half-sample for each cluster, else halves are not clustered
 SCORES = {
     "projection": ("silhouette", "calinski_harabasz", "davies_bouldin"),
@@ -113,7 +116,8 @@ class _Rules:
         from pipeline.geometry.clouds import cloud
 
         ks = self.grid if grid is None else grid
-        return cloud(vectors, projection, self.cluster, ks, N_INIT, in_embedding or self.in_embedding, clusters)
+        with quietly():
+            return cloud(vectors, projection, self.cluster, ks, N_INIT, in_embedding or self.in_embedding, clusters)
 
     def cluster(self, vectors: np.ndarray) -> np.ndarray:
         """By the run's clusterer, its k that of the run's clusters. All noise where it cannot."""
@@ -176,7 +180,7 @@ def _scores(
     rules: _Rules, data: Cloud, nulls: list[Cloud], halves: list[Halved], own: tuple[Cloud, list[Cloud]] | None
 ) -> pd.DataFrame:
     """space: where it is measured; clusters_of: where they were found."""
-    found_in = "embedding" if rules.in_embedding or not rules.projects else "projection"
+    found_in = _clustered(rules.settings)
     rows = []
     for space, names in SCORES.items():
         for name in names:
@@ -189,6 +193,12 @@ def _scores(
         row = _compared(found_in, found_in, "best_silhouette", float(np.nanmax(data.range_silhouettes)), best, [])
         rows.append(row | {"of": f"the best of k = {rules.grid[0]} to {rules.grid[-1]}"})
     return pd.DataFrame(rows).assign(images=len(data.vectors))
+
+
+def _clustered(settings: Any) -> str:
+    """The space in which clusters are found."""
+    flat = isinstance(settings.projection, NoProjection) or settings.clustering.space is Space.embedding
+    return "embedding" if flat else "projection"
 
 
 def _row(space: str, found_in: str, name: str, data: Cloud, nulls: list[Cloud], halves: list[Halved]) -> dict[str, Any]:
@@ -204,6 +214,7 @@ def _compared(
     from pipeline.metrics.significance import halves as over_halves
 
     found, spread = excess(name, observed, nulls), over_halves(observed, halves)
+    known = [value for value in nulls if math.isfinite(value) and (value > 0 or name not in LOGARITHMIC)]
     return {
         "space": space,
         "clusters_of": found_in,
@@ -215,6 +226,8 @@ def _compared(
         "depends_on_n": spread.depends_on_n,
         "null_mean": found.null_mean,
         "null_sd": found.null_sd,
+        "null_low": min(known, default=math.nan),
+        "null_high": max(known, default=math.nan),
         "replicates": found.replicates,
         "excess": found.excess,
         "p": found.p,
@@ -230,10 +243,11 @@ def _support(
 
     found = {gap.cluster: gap for gap in gaps(data.vectors, data.clusters, settings.significance.seed)}
     again = _means([jaccard(data.clusters[rows], half.clusters) for rows, half in halves])
-    of_nulls = [
-        float(np.nanmean(jaccard(null.clusters[rows], half.clusters)))
+    found_again = [
+        jaccard(null.clusters[rows], half.clusters)
         for null, (rows, half) in zip(nulls, null_halves, strict=False)
     ]
+    of_nulls = [float(one[~np.isnan(one)].mean()) for one in found_again if not np.isnan(one).all()]
     rows = []
     for cluster in np.unique(data.clusters[data.clusters >= 0]).tolist():
         rows.append(
@@ -334,6 +348,7 @@ def _verdict(
         embedding=_excess(table, "embedding", scored),
         gap=float(known.median()) if len(known) else math.nan,
         real_gaps=int((known <= REAL).sum()),
+        null=settings.significance.null_model.value,
     )
     level, why = decide(evidence)
     seed = settings.significance.seed
@@ -368,7 +383,15 @@ def _excess(table: pd.DataFrame, space: str, name: str) -> Any:
 
 def refuse(facts: Facts, settings: Any) -> str | None:
     """significance=none leaves it out."""
-    return None if settings.significance.replicates else "significance=none"
+    return None if replicates(settings) else nothing_to_compare(settings)
+
+
+def nothing_to_compare(settings: Any) -> str:
+    """Why there are no clouds."""
+    if settings.significance.name == "none":
+        return "significance=none"
+    flat = isinstance(settings.projection, NoProjection)
+    return f"significance.{'embedding_replicates' if flat else 'replicates'} = 0"
 
 
 def metrics(made: Mapping[str, Any]) -> dict[str, float]:
@@ -385,8 +408,62 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
+def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawing: Drawing) -> dict[str, Any]:
+    """Every score against the clouds, each cluster's gap and stability, both over the number of clusters."""
+    from pipeline.plots.significance import gaps, k_choice, observed_against_null
+
+    table, support, choice = made["null_scores"], made["cluster_support"], made["k_choice"]
+    verdict = made["verdict"].iloc[0]
+    silhouettes: list[Score] = []
+    ratios: list[Score] = []
+    for row in table.sort_values(["space", "clusters_of"], ascending=False, kind="stable").to_dict("records"):
+        (ratios if row["name"] in LOGARITHMIC else silhouettes).append(_drawn(row))
+    figures = {"observed_against_null": observed_against_null(silhouettes, ratios)}
+    if len(support) > 1:
+        figures["gaps"] = gaps(
+            support["cluster"].tolist(),
+            support["size"].tolist(),
+            support["gap"].to_numpy(dtype=float),
+            support["jaccard"].to_numpy(dtype=float),
+            (float(verdict["null_gap"]), float(support["null_jaccard"].iloc[0])),
+        )
+    if len(choice):
+        columns = {name: choice[name].to_numpy(dtype=float) for name in choice}
+        figures["k_choice"] = k_choice(
+            choice["k"].to_numpy(),
+            (columns["silhouette"], columns["null_silhouette"]),
+            (columns["stability"], columns["null_stability"]),
+            float(np.nanmax(columns["silhouette"]) - verdict["k_gate"] + GATE),
+            None if pd.isna(verdict["k_low"]) else (int(verdict["k_low"]), int(verdict["k_high"])),
+            _clustered(settings),
+        )
+    return figures
+
+
+def _drawn(row: Mapping[str, Any]) -> Score:
+    """A row of `null_scores` as the picture wants it: ratios as logarithms of what the clouds' mean is to them."""
+    from pipeline.metrics.verdict import excess_in_words, measured, p_in_words, score_in_words
+    from pipeline.plots.significance import Score
+
+    name = row["name"]
+    p = p_in_words(row["p"])
+    said = f"{excess_in_words(name, row['excess'], 2)}, p {p if p.startswith('<') else f'= {p}'}" if p else ""
+    group = measured(row["space"], row["clusters_of"])
+    if name not in LOGARITHMIC:
+        numbers = [row[of] for of in ("observed", "half_sd", "null_mean", "null_sd", "null_low", "null_high")]
+    else:
+        turned = -1 if name in LOWER_IS_BETTER else 1
+        ends = sorted(turned * np.log(np.array([row["null_low"], row["null_high"]]) / row["null_mean"]))
+        spread = row["half_sd"] / row["half_mean"] if row["half_mean"] else math.nan
+        numbers = [row["excess"], spread, 0.0, row["null_sd"], *ends]
+    label = row["of"].removeprefix("the ") or score_in_words(name)
+    observed, sd, mean, null_sd, low, high = map(float, numbers)
+    return Score(group, label, observed, sd, mean, null_sd, low, high, said)
+
+
 STAGE = Stage(
     name="significance",
+    version=2,
     needs=(
         "image_embeddings", "clusters", "k_scores", "replicate_rows", "half_rows", "null_half_rows",
         "sample_projection", "null_projections", "half_projections", "null_half_projections",
@@ -394,6 +471,7 @@ STAGE = Stage(
     makes=("null_scores", "cluster_support", "k_choice", "verdict"),
     settings=("projection", "clustering", "significance"),
     run=run,
+    draw=draw,
     refuse=refuse,
     metrics=metrics,
     packages=("numpy", "scipy", "scikit-learn"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.candidates import COLUMNS, Found, candidates, shares, subset
+from pipeline.datasets.candidates import COLUMNS, Found, candidates, shares, subset, subset_per_class
 from pipeline.errors import CallError
 
 
@@ -62,3 +62,14 @@ def test_unlabelled_rows_are_a_class_of_their_own_in_a_subset() -> None:
     rows = [{"id": str(i), "path": "", "label": None if i % 2 else "a"} for i in range(20)]
     table = subset(Found(candidates(rows)), 10, seed=0).table
     assert table["label"].isna().sum() == 5
+
+
+def test_a_limit_for_each_class_is_the_same_for_the_same_seed() -> None:
+    rows = [{"id": f"{i:03d}", "path": "", "label": ("a", "a", "a", "b", None)[i % 5]} for i in range(100)]
+    found = Found(candidates(rows))
+    few = subset_per_class(found, 7, seed=0).table
+    assert few["label"].value_counts(dropna=False).to_dict() == {"a": 7, "b": 7, None: 7}
+    assert few["id"].is_monotonic_increasing
+    assert few.equals(subset_per_class(found, 7, seed=0).table)
+    assert not few.equals(subset_per_class(found, 7, seed=1).table)
+    assert len(subset_per_class(found, 30, seed=0).table) == 30 + 20 + 20

@@ -27,6 +27,8 @@ def test_every_reported_score_is_explained() -> None:
         "noise_share",
         "knee",
         *("gap", "auc", "d_prime", "overlap", "mean_length"),  # of class distances
+        *("knn_accuracy", "probe_accuracy", "majority_share"),  # of labels against structure
+        *("excess", "valley", "jaccard"),  # against clouds without clusters
         "precision_at_5",  # of each of several labels
     }
     assert scores == set(METRICS)

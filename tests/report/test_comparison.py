@@ -93,6 +93,22 @@ def test_the_page_has_jobs_failures_links_and_the_picture(tmp_path: Path) -> Non
     assert "k = 8" in html  # a best score names its k
 
 
+def test_verdicts_are_shown_and_none_is_called_best() -> None:
+    rows = sweep().assign(verdict="none", excess=0.01, p=0.4, gap=0.97)
+    rows.loc[0, ["verdict", "excess", "p", "gap"]] = ["supported", 0.312, 1e-6, 0.08]
+    rows.loc[3, ["verdict", "excess", "p", "gap"]] = None
+    html = render_comparison(rows, None, [], "Sweep")
+    heads = html.split("<tbody>")[0]
+    assert [f">{name}<" in heads for name in ("verdict", "excess", "p", "gap")] == [False, False, True, False]
+    assert heads.index("time") < heads.index("are there clusters?") < heads.index("excess silhouette")
+    first = html.split("<tbody>")[1].split("</tr>")[0]
+    assert '<span class="badge supported">clusters supported</span>' in first
+    cells = [f'<td class="number">{text}</td>' for text in ("+0.312", "&lt; 0.001", "0.080")]
+    assert "".join(cells) in first
+    assert html.count("no clusters supported") == 2
+    assert "are there clusters?" not in render_comparison(sweep(), None, [], "Sweep")
+
+
 def test_no_jobs_at_all() -> None:
     html = render_comparison(pd.DataFrame(), None, [{"job": 0, "overrides": [], "reason": "no"}], "Sweep")
     assert "No job of this sweep left results." in html and "1 failed" in html

@@ -109,3 +109,20 @@ def test_tsne_and_a_sample() -> None:
     assert "The map is this projection." in lines
     made["config"]["projection"]["max_fit"] = 200_000
     assert "sample" not in methods_paragraph(made, 10)[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "count", "said"),
+    [
+        ("range", 3, "3 images of 16 bits a channel were scaled to 8 with the smallest and largest value of each as"),
+        ("full", 1, "1 image of 16 bits a channel was scaled to 8 with 0 and 65,535 as black and white."),
+        ("percentile", 0, ""),
+    ],
+)
+def test_images_of_sixteen_bits_are_mentioned_where_there_are_some(rule: str, count: int, said: str) -> None:
+    made = record()
+    made["images"]["sixteen_bit"] = count
+    made["config"]["images"] = {"sixteen_bit": rule}
+    for text in (methods_paragraph(made, 10)[0], " ".join(protocol_lines(made, 10))):
+        assert said in text
+        assert ("16 bits" in text) is bool(count)
