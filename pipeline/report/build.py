@@ -460,8 +460,8 @@ def _clouds(run: RunFolder) -> dict[str, str]:
     again = run.table("cluster_support")["null_jaccard"].tolist() if run.has("cluster_support") else []
     return {
         "alike": null_in_words(run.record),
-        "gap": score(verdict["null_gap"]),
-        "jaccard": score(again[0]) if again else NONE,
+        "gap": "" if is_missing(verdict["null_gap"]) else score(verdict["null_gap"]),
+        "jaccard": "" if not again or is_missing(again[0]) else score(again[0]),
     }
 
 

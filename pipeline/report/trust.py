@@ -81,9 +81,10 @@ def supported_k(run: Compared) -> str:
             f"clouds, and at least {GATE} is asked for."
         )
     low, high = int(row["k_low"]), int(row["k_high"])
+    doubt = "If there are any, " if row["verdict"] == "none" else ""
     if low == high:
-        return f"k = {low}: silhouette, stability over half-samples and the knee agree within 1."
-    return f"k = {low} to {high}: silhouette, stability over half-samples and the knee differ, so no single k."
+        return f"{doubt}k = {low}: silhouette, stability over half-samples and the knee agree within 1."
+    return f"{doubt}k = {low} to {high}: silhouette, stability over half-samples and the knee differ, so no single k."
 
 
 @dataclass(frozen=True)

@@ -417,7 +417,10 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
     silhouettes: list[Score] = []
     ratios: list[Score] = []
     for row in table.sort_values(["space", "clusters_of"], ascending=False, kind="stable").to_dict("records"):
-        (ratios if row["name"] in LOGARITHMIC else silhouettes).append(_drawn(row))
+        if row["name"] not in LOGARITHMIC:
+            silhouettes.append(_drawn(row))
+        elif math.isfinite(row["excess"]):  # else there is nothing that it could be a ratio to
+            ratios.append(_drawn(row))
     figures = {"observed_against_null": observed_against_null(silhouettes, ratios)}
     if len(support) > 1:
         figures["gaps"] = gaps(

@@ -15,7 +15,12 @@ from tests.making import waited_for
 
 pytestmark = pytest.mark.slow
 
-FEW = ("significance.replicates=2", "significance.embedding_replicates=3", "significance.half_samples=2")
+FEW = (
+    "significance=quick",
+    "significance.replicates=2",
+    "significance.embedding_replicates=3",
+    "significance.half_samples=2",
+)
 ARRAYS = ("half_rows", "null_half_rows", "sample_projection", "null_projections", "half_projections",
           "null_half_projections")  # fmt: skip
 TABLES = ("null_scores", "cluster_support", "k_choice", "verdict")

@@ -155,6 +155,7 @@ def test_clusters_of_a_sample_are_not_the_runs() -> None:
 def test_how_many_clusters() -> None:
     assert supported_k(run()).startswith("k = 2: silhouette, stability over half-samples and the knee agree")
     assert supported_k(run(verdict=verdict(k_low=6, k_high=12))).startswith("k = 6 to 12: ")
+    assert supported_k(run(verdict=verdict("none"))).startswith("If there are any, k = 2: ")
     none = run(verdict=verdict("none", k_low=None, k_high=None, k_gate=0.0045))
     assert "No number of clusters is supported" in supported_k(none) and "is 0.00 beyond" in supported_k(none)
     assert supported_k(run(verdict=verdict(k_low=None, k_high=None, k_gate=float("nan")))) == ""
