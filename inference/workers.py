@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
@@ -268,13 +269,32 @@ def _ending(code: int | None) -> str:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """A process started meanwhile never hears Ctrl-C, which a terminal sends to all: it ends when this one does."""
+    """A process started meanwhile never hears Ctrl-C, which a terminal sends to all: it ends when this one does. And it
+    is started wholly or not at all: what interrupts this process meanwhile is heard afterwards."""
     resource_tracker.ensure_running()  # else the start does it, and unblocks
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with _heard_afterwards(signal.SIGINT), _heard_afterwards(signal.SIGTERM):
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _heard_afterwards(number: signal.Signals) -> Iterator[None]:
+    """A signal that the main thread blocks may come by another one, and the handler still runs in the main thread."""
+    usual = signal.getsignal(number)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    heard: list[tuple[int, FrameType | None]] = []
+    signal.signal(number, lambda *given: heard.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(number, usual)
+        for given in heard[:1]:
+            usual(*given)
 
 
 @contextlib.contextmanager

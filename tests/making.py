@@ -245,7 +245,9 @@ def config(**changes: Any) -> Any:
         encoder=s.PixelsEncoder("none", "pixels", False, 8, s.Color.gray, False, s.Scaling.none),
         projection=s.UmapProjection("umap", 5, 15, 0.1, 0, 200_000),
         clustering=s.KmeansClustering("kmeans", s.Space.projection, 3, 10, 0),
-        significance=s.SignificanceSettings("none", s.NullModel.gaussian, 0, 0, 0, permutations=0, seed=0, max_images=2000),
+        significance=s.SignificanceSettings(
+            "none", s.NullModel.gaussian, 0, 0, 0, permutations=0, seed=0, max_images=2000
+        ),
         analysis=s.AnalysisSettings("full", ["cluster_metrics"], False),
         stages=["class_distances", "projection", "clustering", "cluster_metrics"],
         seed=0,

@@ -24,7 +24,8 @@ ROWS = [
 def settings(path: Path, columns: dict[str, str] | None = None, **other: Any) -> TableDataset:
     names = dict.fromkeys(("image", "id", "label", "caption", "group", "split"), None) | (columns or {})
     given = {
-        "root": None, "outside_root": False, "extension": "", "label_separator": None, "several_labels": SeveralLabels.first, "splits": [],
+        "root": None, "outside_root": False,
+        "extension": "", "label_separator": None, "several_labels": SeveralLabels.first, "splits": [],
     } | other  # fmt: skip
     return TableDataset(
         name="table", source="table", limit=None, limit_per_class=None, sample_seed=0, max_unreadable=0.5, pixel_size=8,
