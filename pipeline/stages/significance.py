@@ -244,8 +244,7 @@ def _support(
     found = {gap.cluster: gap for gap in gaps(data.vectors, data.clusters, settings.significance.seed)}
     again = _means([jaccard(data.clusters[rows], half.clusters) for rows, half in halves])
     found_again = [
-        jaccard(null.clusters[rows], half.clusters)
-        for null, (rows, half) in zip(nulls, null_halves, strict=False)
+        jaccard(null.clusters[rows], half.clusters) for null, (rows, half) in zip(nulls, null_halves, strict=False)
     ]
     of_nulls = [float(one[~np.isnan(one)].mean()) for one in found_again if not np.isnan(one).all()]
     rows = []
