@@ -100,7 +100,8 @@ WEAK = ("features", "isotropic")
 
 
 def draw_null(vectors: Array, kind: str, seed: tuple[int, int]) -> Floats:
-    """(n, min(n, d)) float64, with features (n, d): a cloud of NULLS[kind] for these vectors, scaled to length 1 if they are.
+    """(n, min(n, d)) float64, of features (n, d): a cloud of NULLS[kind] for these vectors, scaled to length 1 if they
+    are.
 
     seed: of the run, and the number of the replicate. A null of several gets the same values whatever else is drawn.
     Features are shuffled as they are; all others depend on distances only and are drawn in `isometric` coordinates.

@@ -512,7 +512,8 @@ def _permutations(run: RunFolder) -> str:
     """How labels were permuted, and what was measured on a sample."""
     count = look_up(run.record, "config.significance.permutations", 0)
     most = look_up(run.record, "config.significance.max_images")
-    groups = ", between groups as wholes where every group has one label" if look_up(run.record, "images.grouped") else ""
+    grouped = look_up(run.record, "images.grouped")
+    groups = ", between groups as wholes where every group has one label" if grouped else ""
     said = f"Labels were permuted {number(count)} times{groups}. " if count else "No labels were permuted. "
     return f"{said}Neighbours and probe: a random sample where more than {number(most)} images have a label."
 

@@ -40,7 +40,8 @@ WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()
     "permuted": "Ojala, M. and Garriga, G. C. (2010). Permutation tests for studying classifier performance. "
     "Journal of Machine Learning Research 11, 1833-1863.",
     "never zero": "Phipson, B. and Smyth, G. K. (2010). Permutation p-values should never be zero: calculating exact "
-    "p-values when permutations are randomly drawn. Statistical Applications in Genetics and Molecular Biology 9(1), 39.",
+    "p-values when permutations are randomly drawn. Statistical Applications in Genetics and Molecular Biology 9(1), "
+    "39.",
     "jaeckel": "Jaeckel, L. A. (1972). The infinitesimal jackknife. Memorandum MM 72-1215-11, Bell Laboratories.",
     "dyads": "Aronow, P. M., Samii, C. and Assenova, V. A. (2015). Cluster-robust variance estimation for dyadic "
     "data. Political Analysis 23(4), 564-577.",
@@ -335,13 +336,13 @@ def _score_lines(record: Record) -> list[str]:
 
 def _label_structure_lines(record: Record) -> list[str]:
     lines = [
-        "Labels: clusters against labels; the label that most of an image's five nearest others have; and a linear probe "
-        "(L2-penalised logistic regression of standardised features, C = 5 / their number, at most 512 principal "
+        "Labels: clusters against labels; the label that most of an image's five nearest others have; and a linear "
+        "probe (L2-penalised logistic regression of standardised features, C = 5 / their number, at most 512 principal "
         f"coordinates, five folds, {_seed(record, 'significance.seed')})"
         + (", neighbours and folds by group." if look_up(record, "images.grouped") else ".")
     ]
     if count := _setting(record, "significance.permutations", 0):
-        lines.append(f"Each beside the same with permuted labels, {number(count)} times, on the same clusters and folds.")
+        lines.append(f"Each beside the same with permuted labels, {number(count)} times, same clusters and folds.")
     return lines
 
 
@@ -632,16 +633,18 @@ def _label_structure_sentence(record: Record, cite: Citations) -> str:
     groups = " of other groups" if look_up(record, "images.grouped") else ""
     folds = " by group" if look_up(record, "images.grouped") else ""
     text = (
-        f"How much of the labels the embedding holds was measured by the accuracy of a majority vote of the five nearest "
-        f"other images{groups} {cite('knn_accuracy')} and of a linear probe {cite('probe_accuracy')}: L2-penalised "
-        "multinomial logistic regression of standardised features (C = 5 divided by their number, at most 512 principal "
-        f"coordinates; scikit-learn {cite('scikit-learn')}) in stratified five-fold cross-validation{folds}"
+        "How much of the labels the embedding holds was measured by the accuracy of a majority vote of the five "
+        f"nearest other images{groups} {cite('knn_accuracy')} and of a linear probe {cite('probe_accuracy')}: "
+        "L2-penalised multinomial logistic regression of standardised features (C = 5 divided by their number, at most "
+        f"512 principal coordinates; scikit-learn {cite('scikit-learn')}) in stratified five-fold cross-validation"
+        f"{folds}"
     )
     if not (count := _setting(record, "significance.permutations", 0)):
         return f"{text}."
     return (
-        f"{text}. These and the agreement of clusters and labels were compared with {number(count)} permutations of the "
-        f"labels {cite('permuted')}, p = (1 + permutations reaching the score) / (1 + permutations) {cite('never zero')}."
+        f"{text}. These and the agreement of clusters and labels were compared with {number(count)} permutations of "
+        f"the labels {cite('permuted')}, p = (1 + permutations reaching the score) / (1 + permutations) "
+        f"{cite('never zero')}."
     )
 
 

@@ -214,6 +214,7 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
 
 STAGE = Stage(
     name="replicates",
+    version=2,
     needs=("images", "image_embeddings", "projection"),
     makes=(
         "replicate_rows", "half_rows", "null_half_rows", "sample_projection", "null_projections", "half_projections",

@@ -465,7 +465,7 @@ def _drawn(row: Mapping[str, Any]) -> Score:
 
 STAGE = Stage(
     name="significance",
-    version=2,
+    version=3,
     needs=(
         "image_embeddings", "clusters", "k_scores", "replicate_rows", "half_rows", "null_half_rows",
         "sample_projection", "null_projections", "half_projections", "null_half_projections",
