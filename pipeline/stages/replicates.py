@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.schema import NoProjection
+from pipeline.schema import NoProjection, plain
 from pipeline.stage import Facts, Stage, Workspace
 from pipeline.stages.projection import too_few
 from pipeline.stages.quiet import quietly
-from pipeline.stages.significance import nothing_to_compare, replicates
+from pipeline.stages.significance import SHARED, nothing_to_compare, replicates
 
 log = logging.getLogger(__name__)
 
@@ -207,6 +207,12 @@ def refuse(facts: Facts, settings: Any) -> str | None:
     return too_few(settings.projection, min(facts.images, settings.significance.max_images))
 
 
+def keyed(settings: Any) -> dict[str, Any]:
+    """Nothing of the clusters: a sweep over their number makes all this once."""
+    chosen = plain(settings.significance)
+    return {"projection": plain(settings.projection)} | {name: chosen[name] for name in SHARED}
+
+
 def metrics(made: Mapping[str, Any]) -> dict[str, float]:
     """How many images were compared."""
     return {"images": len(made["replicate_rows"])}
@@ -220,7 +226,8 @@ STAGE = Stage(
         "replicate_rows", "half_rows", "null_half_rows", "sample_projection", "null_projections", "half_projections",
         "null_half_projections",
     ),
-    settings=("projection", "significance", "seed"),
+    settings=("projection", "significance"),
+    keyed=keyed,
     run=run,
     refuse=refuse,
     metrics=metrics,

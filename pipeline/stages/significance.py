@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.metrics.significance import LOGARITHMIC, LOWER_IS_BETTER
 from pipeline.metrics.verdict import GATE
-from pipeline.schema import NoProjection, Space
+from pipeline.schema import NoProjection, Space, plain
 from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.clustering import CLUSTER
 from pipeline.stages.projection import NAMES
@@ -380,6 +380,16 @@ def _excess(table: pd.DataFrame, space: str, name: str) -> Any:
     return Excess(row["observed"], row["null_mean"], row["null_sd"], int(row["replicates"]), row["excess"], row["p"])
 
 
+SHARED = ("null_model", "replicates", "embedding_replicates", "half_samples", "max_images", "seed")
+
+
+def keyed(settings: Any) -> dict[str, Any]:
+    """Not how often labels are permuted, nor what the settings are called."""
+    chosen = plain(settings.significance)
+    sections = {"projection": plain(settings.projection), "clustering": plain(settings.clustering)}
+    return sections | {name: chosen[name] for name in SHARED}
+
+
 def refuse(facts: Facts, settings: Any) -> str | None:
     """significance=none leaves it out."""
     return None if replicates(settings) else nothing_to_compare(settings)
@@ -472,6 +482,7 @@ STAGE = Stage(
     ),
     makes=("null_scores", "cluster_support", "k_choice", "verdict"),
     settings=("projection", "clustering", "significance"),
+    keyed=keyed,
     run=run,
     draw=draw,
     refuse=refuse,
