@@ -21,18 +21,7 @@ import numpy as np
 from benchmarks.timing import in_turns, machine
 from pipeline.content_hashes import ContentHashes
 from pipeline.datasets import find
-from pipeline.schema import DatasetSettings, restored
-
-
-def settings(name: str, **given: Any) -> DatasetSettings:
-    """Settings of a data set as its YAML file has them, but for what is given."""
-    import yaml
-
-    folder = Path(__file__).resolve().parents[1] / "conf" / "dataset"
-    common, own = (yaml.safe_load((folder / f"{file}.yaml").read_text(encoding="utf-8")) for file in ("_common", name))
-    del own["defaults"]
-    made: DatasetSettings = restored({"dataset": {**common, **own, "sample_seed": 0, **given}}).dataset
-    return made
+from pipeline.schema import ColumnSettings, FoldersDataset, SeveralLabels, TableDataset
 
 
 def files(root: Path, small: int, large: int) -> None:
@@ -58,7 +47,7 @@ def plain(root: Path) -> list[tuple[str, str]]:
 
 def ours(root: Path, memory: Path | None = None) -> list[str]:
     """Listed, checked and hashed as a run does it; with a memory, as a second run does."""
-    table = find(settings("folders", root=str(root)), root).table
+    table = find(_of_folders(root), root).table
     return ContentHashes(memory).of(table["path"].tolist(), lambda done, total: None)
 
 
@@ -77,14 +66,32 @@ def compare(small: int, large: int, times: int) -> None:
             sys.stdout.write(f"| {name} | {theirs:.2f} s | {mine:.2f} s | {ratio:.1f} |\n")
 
 
+COMMON: dict[str, Any] = {
+    "limit": None, "limit_per_class": None, "sample_seed": 0, "max_unreadable": 0.5, "pixel_size": 8,
+}  # fmt: skip
+
+
+def _of_folders(root: Path) -> FoldersDataset:
+    own: dict[str, Any] = {"root": str(root), "pairs": [], "recursive": False, "group": None, "splits": []}
+    return FoldersDataset(name="folders", source="folders", **COMMON, **own)
+
+
+def _of_table(file: Path) -> TableDataset:
+    own: dict[str, Any] = {
+        "path": str(file), "root": None, "outside_root": False, "columns": ColumnSettings(*[None] * 6), "extension": "",
+        "label_separator": None, "several_labels": SeveralLabels.first, "splits": [],
+    }  # fmt: skip
+    return TableDataset(name="table", source="table", **COMMON, **own)
+
+
 def table(rows: int) -> None:
-    """A CSV of so many rows with labels, listed."""
+    """A CSV of so many rows with labels and captions, listed."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "images.csv"
         lines = (f"folder {i % 97}/{i:07d}.jpg,label {i % 13},a caption of the image {i}\n" for i in range(rows))
         file.write_text("image,label,caption\n" + "".join(lines))
         start = time.perf_counter()
-        found = find(settings("table", path=str(file)), Path(place))
+        found = find(_of_table(file), Path(place))
         sys.stdout.write(f"{len(found.table):,} rows of a table listed in {time.perf_counter() - start:.1f} s\n")
 
 

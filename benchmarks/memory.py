@@ -1,6 +1,7 @@
 """Peak memory of an embedding at 10,000 and at 100,000 images: the same but for the table of their names.
 
-python -m benchmarks.memory                 JPEGs of 64 x 64 pixels, under as many names as wanted
+python -m benchmarks.memory                 JPEGs of 64 x 64 pixels, encoder=none
+python -m benchmarks.memory --network       the same through a network (timm's smallest, random weights)
 """
 
 from __future__ import annotations
@@ -65,21 +66,32 @@ def _peak(pid: int) -> float:
         return 0.0
 
 
+def network(folder: Path) -> list[str]:
+    """Settings of a network with random weights, saved in `folder`."""
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet").state_dict(), folder / "random.pt")
+    sizes = ["encoder.size=64", "encoder.mean=[0.5]", "encoder.std=[0.5]"]
+    return ["encoder=timm", "encoder.model=test_resnet", f"encoder.weights={folder}/random.pt", *sizes]
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--size", type=int, default=16, help="side in pixels that encoder=none sees")
+    parser.add_argument("--network", action="store_true")
     asked = parser.parse_args()
     sys.stdout.write(machine("numpy", "pandas") + "\n\n")
-    sys.stdout.write(
-        "| images | all processes, MB | the main one | each worker, at most | wall, s |\n|---|---|---|---|---|\n"
-    )
+    sys.stdout.write("| images | all processes, MB | the main one | each worker, at most | wall, s |\n")
+    sys.stdout.write("|---|---|---|---|---|\n")
     for count in asked.counts:
         with tempfile.TemporaryDirectory() as place:
             images(Path(place) / "images", count)
-            words = ["dataset=folders", f"dataset.root={place}/images", f"encoder.size={asked.size}", "stages=[images]"]
-            words += ["embedding.workers=2", f"paths.outputs={place}/outputs", f"paths.cache={place}/cache"]
+            words = ["dataset=folders", f"dataset.root={place}/images", "stages=[images]", "embedding.workers=2"]
+            words += network(Path(place)) if asked.network else ["encoder.size=16"]
+            words += [f"paths.outputs={place}/outputs", f"paths.cache={place}/cache"]
             found, seconds = peaks([sys.executable, str(HOME / "run.py"), *words])
         main_one, *others = found.values()
         cells = f"{sum(found.values()):,.0f} | {main_one:,.0f} | {max(others, default=0):,.0f} | {seconds:.0f}"

@@ -161,6 +161,7 @@ def test_what_was_hashed_before_an_interruption_is_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _settled: None
 ) -> None:
     monkeypatch.setattr(content_hashes, "REMEMBERED", 2)
+    monkeypatch.setattr(content_hashes, "TOGETHER", 1)
     paths = [str(tmp_path / str(i)) for i in range(5)]
     for path in paths:
         Path(path).write_bytes(path.encode())
@@ -174,6 +175,31 @@ def test_what_was_hashed_before_an_interruption_is_remembered(
     seen: list[int] = []
     ContentHashes(tmp_path / "c").of(paths, lambda done, total: seen.append(done))
     assert seen == [3, 4, 5]
+
+
+@pytest.mark.usefixtures("_settled")
+def test_a_flipped_bit_in_the_memory_gives_no_image_another_s_hash(tmp_path: Path, read: list[str]) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"a")
+    hashes = ContentHashes(tmp_path / "c")
+    hashes.of([str(path)], silent)
+    base = tmp_path / "c/content_hashes.sqlite"
+    stored = b3(b"a").encode()
+    assert base.read_bytes().count(stored) == 1
+    base.write_bytes(base.read_bytes().replace(stored, b3(b"b").encode()))
+    assert hashes.of([str(path)], silent) == [b3(b"a")]
+    assert hashes.of([str(path)], silent) == [b3(b"a")]
+    assert read == [str(path)] * 2
+
+
+def test_a_file_that_is_no_data_base_is_replaced(tmp_path: Path, _settled: None, read: list[str]) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"a")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/content_hashes.sqlite").write_bytes(b"no data base" * 999)
+    for _ in range(3):
+        assert ContentHashes(tmp_path / "c").of([str(path)], silent) == [b3(b"a")]
+    assert len(read) < 3  # remembered again
 
 
 @pytest.mark.parametrize("size", [0, 5, 3 * 2**20])
