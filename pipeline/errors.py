@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -66,13 +65,14 @@ def one_of(name: str, known: Iterable[str]) -> str:
 
 
 def of_system(error: OSError, folders: Mapping[str, Path]) -> str:
-    """What the system said, in a line. It does not say which disk is full: then that is the one among `folders` (config
-    key -> folder that is written in) with the least room."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, None):
-        return f"{os.strerror(error.errno)} {error.filename or ''}".strip()
+    """What the system said, in a line. Of a full disk it does not say which: then that is the one among `folders`
+    (config key -> folder that is written in) with the least room."""
+    where = error.filename2 or error.filename or ""  # of a copy the second is the one that is written
+    if where or error.errno not in (errno.ENOSPC, errno.EDQUOT, None):
+        return f"{error.strerror or error} {where}".strip()
     room = {key: shutil.disk_usage(folder).free for key, folder in folders.items() if folder.is_dir()}
-    if error.errno is None and min(room.values(), default=FULL) >= FULL:  # numpy says no more than that it failed
-        return str(error)
-    least = min(room.values(), default=0)
+    if not room or (error.errno is None and min(room.values()) >= FULL):  # numpy says no more than that it failed
+        return str(error.strerror or error)
+    least = min(room.values())
     full = " and ".join(f"{key} ({folders[key]})" for key, free in room.items() if free == least)
     return f"no space left on the disk of {full}: {least / 2**20:,.1f} MB are free"

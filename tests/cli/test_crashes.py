@@ -115,10 +115,12 @@ class TestKills:
         else:
             os.killpg(process.pid, signal.SIGKILL)
         _, err = process.communicate(timeout=60)
-        assert said_cleanly(err), err
         assert waited_for(lambda: not processes(mark), 20), f"left behind: {processes(mark)}"
+        if process.returncode == 0 and not victims:  # it ended of itself a moment before
+            return False
         if victims:  # one image is given up, for this time only, or the batch that it was in
             assert process.returncode in (0, 1), err
+            assert said_cleanly(err), err
         else:
             assert process.returncode == -signal.SIGKILL
             after = shards(cli.place)
@@ -177,10 +179,13 @@ def reached(cli: Clipscope, stage: str) -> Callable[[subprocess.Popen[str]], Non
 
 
 class TestInterrupted:
+    STAGES = "stages=[class_distances,k_selection,cluster_metrics]"
+
     @pytest.mark.slow
     @pytest.mark.parametrize("stage", ["embedding", "class_distances", "projection", "k_selection", "clustering"])
     def test_at_a_stage(self, cli: Clipscope, umap_data: Path, stage: str) -> None:
-        words = ("dataset=folders", f"dataset.root={umap_data}", "dataset.pixel_size=32", "embedding.workers=2")
+        words = ("dataset=folders", f"dataset.root={umap_data}", "dataset.pixel_size=16", "embedding.workers=2",
+                 self.STAGES)  # fmt: skip
         result = interrupted(cli, *words, when=reached(cli, stage))
         record = load_run(result.folder).record
         assert record["status"] == "interrupted"
@@ -193,7 +198,8 @@ class TestInterrupted:
 
     @pytest.mark.slow
     def test_while_starting_listing_and_at_any_other_moment(self, cli: Clipscope, umap_data: Path) -> None:
-        words = ("dataset=folders", f"dataset.root={umap_data}", "dataset.pixel_size=16", "projection=pca")
+        words = ("dataset=folders", f"dataset.root={umap_data}", "dataset.pixel_size=16", "projection=pca",
+                 self.STAGES)  # fmt: skip
         for tenths in (1, 3, 6, 10, 15, 20, 25):
             interrupted(cli, *words, when=lambda process, wait=tenths / 10: time.sleep(wait))  # type: ignore[misc]
 
@@ -209,7 +215,8 @@ class TestInterrupted:
     @pytest.mark.slow
     @pytest.mark.parametrize("again", [0.05, 0.3, 0.6, 1.0])
     def test_twice(self, cli: Clipscope, umap_data: Path, again: float) -> None:
-        words = ("dataset=folders", f"dataset.root={umap_data}", "dataset.pixel_size=16", "projection=pca")
+        words = ("dataset=folders", f"dataset.root={umap_data}", "dataset.pixel_size=16", "projection=pca",
+                 self.STAGES)  # fmt: skip
         result = interrupted(cli, *words, when=reached(cli, "k_selection"), again=again)
         assert load_run(result.folder).record["status"] in ("interrupted", "killed")
 
@@ -245,7 +252,8 @@ class TestFullDisk:
         assert said_cleanly(result.err), result.err
         lines = [line for line in result.err.splitlines() if line.startswith("error:")]
         assert len(lines) == 1, result.err
-        assert f"no space left on the disk of paths.{full} ({small}/x)" in lines[0]
+        assert "no space left on" in lines[0].lower()
+        assert f"{small}/x" in lines[0]
         subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
         cli(*words)
         last = sorted(tmp_path.glob("**/outputs/2*/*") if full == "cache" else small.glob("x/2*/*"))[-1]
@@ -404,10 +412,11 @@ class TestChangingData:
                  "embedding.workers=1")  # fmt: skip
         process = cli.start(*words)
         assert waited_for(lambda: bool(shards(cli.place)), 60)
-        replaced, emptied, gone, broken = late
+        replaced, emptied, _, broken = late
+        for file in late:
+            file.unlink()  # it has other names
         cv2.imwrite(str(replaced), np.full((480, 640, 3), 7, np.uint8))
         emptied.write_bytes(b"")
-        gone.unlink()
         broken.write_bytes(b"no image")
         picture(images / "a" / "appended.jpg", 1)
         _, err = process.communicate(timeout=120)

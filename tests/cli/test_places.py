@@ -45,8 +45,8 @@ class TestEnvironment:
             {"LC_ALL": "C"},
             {"LANG": "", "LC_ALL": "POSIX"},
             {"TERM": "dumb"},
-            {"TMPDIR": "/nowhere/at/all"},
-            {"HOME": "/nowhere/at/all"},
+            {"TMPDIR": "/dev/null/none"},
+            {"HOME": "/dev/null/none"},
         ],
         ids=["path only", "C", "POSIX", "dumb", "no TMPDIR", "HOME that is none"],
     )
@@ -67,8 +67,8 @@ class TestEnvironment:
         home = tmp_path / ODD / "clipscope"
         for name in ("conf", "pipeline", "inference", "hydra_plugins"):
             shutil.copytree(HOME / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("run.py", "requirements.txt"):
-            shutil.copy(HOME / name, home / name)
+        for file in (HOME / "run.py", *HOME.glob("requirements*.txt")):
+            shutil.copy(file, home / file.name)
         root = class_folders(tmp_path / ODD / "images", {"a b": 4, "ç": 4})
         call = [sys.executable, str(home / "run.py"), *WORDS, f"dataset.root='{root}'", "projection=pca"]
         (tmp_path / "elsewhere").mkdir()

@@ -352,8 +352,8 @@ class TestOwnChoices:
         home = tmp_path / "home"
         for name in ("conf", "pipeline", "inference", "hydra_plugins"):
             shutil.copytree(HOME / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("run.py", "requirements.txt"):
-            shutil.copy(HOME / name, home / name)
+        for file in (HOME / "run.py", *HOME.glob("requirements*.txt")):
+            shutil.copy(file, home / file.name)
         (home / "conf" / "user" / "dataset").mkdir(parents=True)
         (home / "conf" / "user" / "dataset" / "mine.yaml").write_text(
             f"# my own\ndefaults: [folders, _self_]\nname: mine\nroot: {three_classes}\n"

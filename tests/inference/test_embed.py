@@ -337,3 +337,52 @@ def test_nasty_files_cost_themselves_and_no_other_row(tmp_path: Path, workers: i
         alone = encoder.encode_images(encoder.preprocess(ImageFile(paths[row]))[None])[0]
         np.testing.assert_array_equal(vector, alone)
     assert made.seen["bytes"].tolist() == [Path(paths[row]).stat().st_size for row in made.rows]
+
+
+@pytest.mark.parametrize("file", ["00001.npy", "00001.json"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "emptied"])
+def test_a_damaged_shard_is_made_again_and_the_others_are_kept(tmp_path: Path, file: str, damage: str) -> None:
+    """A power cut leaves what it likes."""
+    paths = png_files(tmp_path / "i", 24)
+    whole = embed(paths, HANDLE, tmp_path / "w", workers=0)
+    expected = np.array(whole.vectors)
+    shards = tmp_path / "w/shards"
+    before = {path.name: path.stat().st_mtime_ns for path in shards.iterdir()}
+    data = bytearray((shards / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    left = {"flipped": bytes(data), "cut": bytes(data[: len(data) // 2]), "emptied": b"", "gone": None}[damage]
+    (shards / file).unlink()
+    if left is not None:
+        (shards / file).write_bytes(left)
+    again = embed(paths, HANDLE, tmp_path / "w", workers=0)
+    np.testing.assert_array_equal(again.vectors, expected)
+    assert again.rows.tolist() == list(range(24))
+    after = {path.name: path.stat().st_mtime_ns for path in shards.iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {"00001.npy", "00001.json"}
+
+
+def test_what_is_not_what_was_listed_is_left_out_for_this_time(tmp_path: Path) -> None:
+    from blake3 import blake3
+
+    paths = png_files(tmp_path / "i", 6)
+    contents = [blake3(Path(path).read_bytes()).hexdigest() for path in paths]
+    contents[5] = "unreadable: FileNotFoundError"  # and there by now
+    Path(paths[1]).write_bytes(Path(paths[0]).read_bytes())
+    Path(paths[2]).unlink()
+    Path(paths[3]).write_bytes(b"")
+    made = embed(paths, HANDLE, tmp_path / "w", contents=contents, workers=0)
+    assert made.rows.tolist() == [0, 4]
+    assert [(row, reason) for row, reason, _ in made.unreadable] == [(row, "changed") for row in (1, 2, 3, 5)]
+    assert "changed" in embedding.PASSING
+    again = embed(paths, HANDLE, tmp_path / "w", workers=0)  # their shard was not kept
+    assert again.rows.tolist() == [0, 1, 4, 5]
+
+
+def test_what_could_not_be_read_when_it_was_listed_keeps_its_reason(tmp_path: Path) -> None:
+    from blake3 import blake3
+
+    (tmp_path / "empty.png").touch()
+    paths = [str(tmp_path / "none.png"), str(tmp_path / "empty.png")]
+    contents = ["unreadable: FileNotFoundError", blake3(b"").hexdigest()]
+    made = embed(paths, HANDLE, tmp_path / "w", contents=contents, workers=0)
+    assert [reason for _, reason, _ in made.unreadable] == ["missing", "empty"]
