@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,7 +98,9 @@ def _refuse(problems: Iterable[str]) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        status = main()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        sys.exit(130)
+        status = 130
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and written: another Ctrl-C must not change the status
+    sys.exit(status)

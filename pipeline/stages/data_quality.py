@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import RunError
-from pipeline.stage import Drawing, Stage, Workspace
+from pipeline.stage import Drawing, Facts, Stage, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -204,12 +204,18 @@ def _text(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
 
+def refuse(facts: Facts, settings: Any) -> str | None:
+    """One image is no data set."""
+    return None if facts.images > 1 else "one image has no duplicates and nothing to be compared with"
+
+
 STAGE = Stage(
     name="data_quality",
     needs=("images", "skipped", "image_embeddings", "neighbour_rows", "neighbour_distances"),
     makes=("data_quality", "duplicates", "quality_extremes"),
     settings=("data_quality",),
     run=run,
+    refuse=refuse,
     metrics=metrics,
     draw=draw,
     draw_needs=("images",),

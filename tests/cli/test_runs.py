@@ -46,7 +46,7 @@ class TestDefault:
         assert record["reason"] is None
         assert record["images"] == {
             "listed": 1797, "read": 1797, "skipped": 0, "classes": 10,
-            "labelled": True, "captioned": False, "grouped": False, "ignored": {},
+            "labelled": True, "captioned": False, "grouped": False, "ignored": {}, "sixteen_bit": 0,
         }  # fmt: skip
         assert record["config"]["encoder"]["size"] == 8
         assert record["seeds"]["projection.seed"] == 0
@@ -152,7 +152,8 @@ class TestCalls:
         result = cli("dataset=folders", f"dataset.root={few}", "encoder.size=8")
         assert "left out projection: projection=umap in 5 dimensions needs at least 7 images" in result.err
         assert {left["stage"] for left in result.record["left_out"]} == {
-            "projection", "k_selection", "clustering", "cluster_metrics",
+            "projection", "k_selection", "clustering", "cluster_metrics", "label_structure", "replicates",
+            "significance",
         }  # fmt: skip
 
     def test_every_image_a_cluster(self, cli: Clipscope, tmp_path: Path) -> None:

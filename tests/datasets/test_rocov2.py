@@ -182,7 +182,7 @@ def test_names_are_looked_up_and_never_followed(root: Path, tmp_path: Path) -> N
     images_in_folder(root / "test", ["fine"])
     table = found(root).table
     assert table.loc[table["id"] == "../../secret", ["path", "problem"]].to_numpy().tolist() == [
-        ["", "the name of an image cannot be a path"]
+        ["", "file name: the name of an image cannot be a path"]
     ]
 
 
