@@ -91,11 +91,12 @@ def wrong_checksum(data: bytes) -> bytes:
     return bytes(broken)
 
 
-def oriented(orientation: int) -> Image.Exif:
-    """An EXIF block with nothing but the orientation."""
+def oriented(orientation: int) -> bytes:
+    """An EXIF block with nothing but the orientation. Bytes: Pillow takes the orientation out of an object that it is
+    given to save."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return exif
+    return exif.tobytes()
 
 
 def folders(

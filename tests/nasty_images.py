@@ -672,7 +672,7 @@ def la16() -> bytes:
 
 def turned16() -> bytes:
     data = by_opencv(".png", deep())
-    block = oriented(6).tobytes()[6:]
+    block = oriented(6)[6:]
     at = data.index(b"IDAT") - 4
     return data[:at] + png_chunk(b"eXIf", block) + data[at:]
 
