@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.metrics.significance import LOGARITHMIC, LOWER_IS_BETTER
 from pipeline.metrics.verdict import GATE
-from pipeline.schema import NoProjection, Space, plain
+from pipeline.schema import NoProjection, NullModel, Space, plain
 from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.clustering import CLUSTER
 from pipeline.stages.projection import NAMES
@@ -59,6 +59,8 @@ def run(
     done = _counter(workspace, 2 + len(half_rows) + rules.replicates)
 
     vectors = isometric(given)
+    if settings.significance.null_model is not NullModel.features:  # the others would find these coordinates again
+        given = vectors
     data = rules.cloud(vectors, rules.at(sample_projection), clusters if whole else None)
     done()
     nulls, null_halves = [], []

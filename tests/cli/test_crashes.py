@@ -65,7 +65,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 def shards(place: Path) -> dict[str, int]:
     """The shards that are finished, and when they were."""
-    files = place.glob("cache/embedding/*.partial/work/shards/*.json")
+    files = place.glob(str(Path("cache/embedding/*.partial", "work", "shards/*.json")))
     return {file.name: file.stat().st_mtime_ns for file in files}
 
 

@@ -80,7 +80,8 @@ def test_a_run_killed_in_replicates_resumes_to_the_same_numbers(cli: Clipscope, 
     process = cli.start(*words)
 
     def under_way() -> bool:
-        return process.poll() is not None or any(cli.place.glob("cache/replicates/*.partial/work/null-0.npy"))
+        made = cli.place.glob(str(Path("cache/replicates/*.partial", "work", "null-0.npy")))
+        return process.poll() is not None or any(made)
 
     assert waited_for(under_way, 200)
     assert process.poll() is None, process.communicate()
