@@ -37,17 +37,19 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class Disk:
-    """A folder on disk. links: those among its files and, where these were looked into, folders; filled by `files`."""
+    """A folder on disk. links: those among its files and, where these were looked into, folders; filled by `files`;
+    key: the setting to name in errors."""
 
     path: Path
     links: set[str] = field(default_factory=set, compare=False)
+    key: str = "dataset"
 
     def __str__(self) -> str:
         return str(self.path)
 
     def folders(self) -> list[str]:
         """Raises CallError for one whose name is not UTF-8."""
-        names = sorted(e.name for e in _entries(self.path) if _is_folder(e) and not e.name.startswith("."))
+        names = sorted(e.name for e in _entries(self.path, self.key) if _is_folder(e) and not e.name.startswith("."))
         for name in names:
             if not is_utf8(name):
                 raise CallError(f"dataset.root: a folder's name is not valid UTF-8, rename it: {printable(name)}")
@@ -63,7 +65,7 @@ class Disk:
         waiting = [""]
         while waiting:
             below = waiting.pop()
-            for entry in _entries(self.path / below):
+            for entry in _entries(self.path / below, self.key):
                 if entry.name.startswith("."):
                     continue
                 name = f"{below}{entry.name}"
@@ -77,7 +79,7 @@ class Disk:
 
     def place(self, name: str) -> str:
         """Its path."""
-        return str(self.path / name)
+        return os.path.join(self.path, name)  # noqa: PTH118  # a Path object for each of a million takes seconds
 
     def real(self) -> str:
         """Links resolved."""
@@ -170,13 +172,13 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, key: str) -> list[os.DirEntry[str]]:
     """What lies in a folder, in the order of the names' bytes."""
     try:
         with os.scandir(folder) as found:
             return sorted(found, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        raise CallError(f"dataset: a folder cannot be opened: {printable(str(folder))} ({error.strerror})") from error
+        raise CallError(f"{key}: a folder cannot be opened: {printable(str(folder))} ({error.strerror})") from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -101,7 +101,7 @@ def test_the_order_does_not_depend_on_that_of_the_folder(tmp_path: Path, monkeyp
     import pipeline.datasets.trees as module
 
     ordered = module._entries
-    monkeypatch.setattr(module, "_entries", lambda folder: ordered(folder)[::-1])
+    monkeypatch.setattr(module, "_entries", lambda folder, key: ordered(folder, key)[::-1])
     assert listed(root=tmp_path, recursive=True).table.equals(expected)
 
 
