@@ -12,14 +12,14 @@ from matplotlib.patches import Rectangle
 
 from pipeline.plots.style import FAINT, INK, MUTED, narrow, page_width, sentence, styled, wrap
 
-_SIZE = 6.5  # font size of titles, points
-_LINE = _SIZE * 1.25 / 72  # height of a title's line, inches
-_GAP = 0.09  # between neighbouring images, inches
-_MARGIN = 0.04
+SIZE = 6.5  # font size of titles, points
+LINE = SIZE * 1.25 / 72  # height of a title's line, inches
+GAP = 0.09  # between neighbouring images, inches
+MARGIN = 0.04
 _SHARP_BELOW = 64  # images with fewer pixels a side are enlarged without blur
 
 
-def _canvas(height: float) -> tuple[Figure, Axes]:
+def canvas(height: float) -> tuple[Figure, Axes]:
     """A figure with one axes that measures in inches from the upper left corner (fast for many images)."""
     figure = Figure(figsize=(page_width(), height))
     figure.set_layout_engine("none")
@@ -30,21 +30,21 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _height(image: np.ndarray | None, side: float) -> float:
+def fitted_height(image: np.ndarray | None, side: float) -> float:
     """Height in inches of an image fitted into a square of `side` inches."""
     return side if image is None else side * image.shape[0] / max(image.shape[:2])
 
 
-def _draw_image(axes: Axes, image: np.ndarray | None, left: float, bottom: float, side: float) -> None:
+def draw_image(axes: Axes, image: np.ndarray | None, left: float, bottom: float, side: float) -> None:
     """Draw an image above `bottom`, centred in a column of `side` inches, its proportions kept."""
     if image is None:
         axes.add_patch(Rectangle((left, bottom - side), side, side, facecolor=FAINT, edgecolor="none"))
         axes.text(
             left + side / 2, bottom - side / 2, "no longer\nreadable",
-            ha="center", va="center", fontsize=_SIZE, color=MUTED,
+            ha="center", va="center", fontsize=SIZE, color=MUTED,
         )  # fmt: skip
         return
-    height = _height(image, side)
+    height = fitted_height(image, side)
     width = height * image.shape[1] / image.shape[0]
     x = left + (side - width) / 2
     axes.imshow(
@@ -60,48 +60,48 @@ def _draw_image(axes: Axes, image: np.ndarray | None, left: float, bottom: float
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """An image with the lines under it, each with its colour."""
 
     image: np.ndarray | None
     lines: list[tuple[str, str]]
 
 
-def _cell(image: np.ndarray | None, title: str, side: float, most: int) -> _Cell:
+def titled(image: np.ndarray | None, title: str, side: float, most: int) -> Cell:
     """Break a title into at most `most` lines; what follows a newline (a caption) is quieter."""
     lines: list[tuple[str, str]] = []
     for number, part in enumerate(str(title).split("\n")):
         if len(lines) < most:
             color = MUTED if number else INK
-            lines += [(line, color) for line in wrap(part, side * 72, _SIZE, most - len(lines))]
-    return _Cell(image, lines)
+            lines += [(line, color) for line in wrap(part, side * 72, SIZE, most - len(lines))]
+    return Cell(image, lines)
 
 
-def _rows(cells: Sequence[_Cell], columns: int, side: float) -> list[tuple[list[_Cell], float, float]]:
+def in_rows(cells: Sequence[Cell], columns: int, side: float) -> list[tuple[list[Cell], float, float]]:
     """Cells by row, with the row's image height and whole height in inches."""
     rows = []
     for start in range(0, len(cells), columns):
         row = list(cells[start : start + columns])
-        images = max(_height(cell.image, side) for cell in row)
+        images = max(fitted_height(cell.image, side) for cell in row)
         lines = max(len(cell.lines) for cell in row)
-        rows.append((row, images, images + lines * _LINE + 1.6 * _GAP))
+        rows.append((row, images, images + lines * LINE + 1.6 * GAP))
     return rows
 
 
-def _draw_rows(
-    axes: Axes, rows: Sequence[tuple[list[_Cell], float, float]], left: float, top: float, side: float
+def draw_rows(
+    axes: Axes, rows: Sequence[tuple[list[Cell], float, float]], left: float, top: float, side: float
 ) -> None:
     for row, images, height in rows:
         for column, cell in enumerate(row):
-            x = left + column * (side + _GAP)
-            _draw_image(axes, cell.image, x, top + images, side)
+            x = left + column * (side + GAP)
+            draw_image(axes, cell.image, x, top + images, side)
             for number, (line, color) in enumerate(cell.lines):
-                y = top + images + (number + 0.35) * _LINE
-                axes.text(x + side / 2, y, line, ha="center", va="top", fontsize=_SIZE, color=color)
+                y = top + images + (number + 0.35) * LINE
+                axes.text(x + side / 2, y, line, ha="center", va="top", fontsize=SIZE, color=color)
         top += height
 
 
-def _finish(axes: Axes, height: float, empty: bool) -> None:
+def finish(axes: Axes, height: float, empty: bool) -> None:
     if empty:
         axes.text(page_width() / 2, height / 2, "no images", ha="center", va="center", color=MUTED)
     axes.set_xlim(0, page_width())  # imshow moves the limits
@@ -124,13 +124,13 @@ def image_sheet(thumbnails: Sequence[np.ndarray | None], titles: Sequence[str], 
         ValueError: the numbers of images and titles differ.
     """
     columns = columns or max(2, round(8 * page_width() / 7.1))
-    side = (page_width() - 2 * _MARGIN - (columns - 1) * _GAP) / columns
-    cells = [_cell(image, title, side, 2) for image, title in zip(thumbnails, titles, strict=True)]
-    rows = _rows(cells, columns, side)
-    height = 2 * _MARGIN + (sum(row[2] for row in rows) if rows else 0.6)
-    figure, axes = _canvas(height)
-    _draw_rows(axes, rows, _MARGIN, _MARGIN, side)
-    _finish(axes, height, empty=not cells)
+    side = (page_width() - 2 * MARGIN - (columns - 1) * GAP) / columns
+    cells = [titled(image, title, side, 2) for image, title in zip(thumbnails, titles, strict=True)]
+    rows = in_rows(cells, columns, side)
+    height = 2 * MARGIN + (sum(row[2] for row in rows) if rows else 0.6)
+    figure, axes = canvas(height)
+    draw_rows(axes, rows, MARGIN, MARGIN, side)
+    finish(axes, height, empty=not cells)
     return figure
 
 
@@ -154,23 +154,23 @@ def cluster_grid(
     Raises:
         ValueError: the numbers of images and titles differ.
     """
-    lines = wrap(sentence(heading), (page_width() - 2 * _MARGIN) * 72 / 1.15, 10, 2)
+    lines = wrap(sentence(heading), (page_width() - 2 * MARGIN) * 72 / 1.15, 10, 2)
     space, top = 0.3, 0.39 + 0.17 * len(lines)
     beside = 1 if narrow() else 2
-    side = ((page_width() - 2 * _MARGIN - (beside - 1) * space) / beside - 2 * _GAP) / 3
+    side = ((page_width() - 2 * MARGIN - (beside - 1) * space) / beside - 2 * GAP) / 3
     blocks = []
     for images, titles in ((nearest, nearest_titles), (at_random, random_titles)):
-        cells = [_cell(image, title, side, 3) for image, title in zip(images, titles, strict=True)]
-        blocks.append(_rows(cells[:9], 3, side))
+        cells = [titled(image, title, side, 3) for image, title in zip(images, titles, strict=True)]
+        blocks.append(in_rows(cells[:9], 3, side))
     heights = [max(sum(row[2] for row in block), 0.3) for block in blocks]
-    height = top + _MARGIN + (max(heights) if beside == 2 else sum(heights) + space)
-    figure, axes = _canvas(height)
-    axes.text(_MARGIN, 0.06, "\n".join(lines), ha="left", va="top", fontsize=10, fontweight="bold")
-    right, below = (3 * side + 2 * _GAP + space, 0.0) if beside == 2 else (0.0, heights[0] + space)
-    places = ((_MARGIN, top), (_MARGIN + right, top + below))
+    height = top + MARGIN + (max(heights) if beside == 2 else sum(heights) + space)
+    figure, axes = canvas(height)
+    axes.text(MARGIN, 0.06, "\n".join(lines), ha="left", va="top", fontsize=10, fontweight="bold")
+    right, below = (3 * side + 2 * GAP + space, 0.0) if beside == 2 else (0.0, heights[0] + space)
+    places = ((MARGIN, top), (MARGIN + right, top + below))
     for block, (left, upper), name in zip(blocks, places, ("nearest to the centre", "random members"), strict=True):
         if block:
             axes.text(left, upper - 0.24, name, ha="left", va="top", fontsize=8, color=MUTED)
-            _draw_rows(axes, block, left, upper, side)
-    _finish(axes, height, empty=not any(blocks))
+            draw_rows(axes, block, left, upper, side)
+    finish(axes, height, empty=not any(blocks))
     return figure

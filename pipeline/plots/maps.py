@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,5 +266,50 @@ def cluster_and_label_map(
         plural = "label" if len(by_label.names) == 1 else "labels"
         _panel(axes[1], points, by_label, f"By label ({len(by_label.names)} {plural})", width, ratio)
         _label_legend(figure, by_label)
+    figure.suptitle(printable(subtitle), x=0.006, ha="left", color=MUTED)
+    return figure
+
+
+@styled
+def named_map(points: np.ndarray, clusters: np.ndarray, names: Mapping[int, str], subtitle: str) -> Figure:
+    """The map by cluster, with a legend that says what each cluster is called.
+
+    On the map stand the clusters' numbers; the legend has them with their names, the largest clusters first where there
+    are more than twenty.
+
+    Args:
+        points: (n, 2) float, the map. clusters: (n,) integers, -1 for noise.
+        names: of the clusters; one without a name is shown by its number.
+        subtitle: which space this is.
+    """
+    points, clusters = np.asarray(points, dtype=np.float64), np.asarray(clusters)
+    if len(points) == 0:
+        figure = Figure(figsize=(page_width(), 1.2))
+        nothing_to_draw(figure.subplots(), "no images, so no map")
+        return figure
+    groups = _by_cluster(clusters)
+    width = min(4.2, page_width() - 0.1) if narrow() else 3.9
+    *_, ratio = _window(points)
+    figure = Figure(figsize=(page_width(), width * ratio + 0.8))
+    axes = figure.subplots()
+    axes.set_anchor("NW")
+    _panel(axes, points, groups, f"Named clusters (k = {len(groups.names)})", width, ratio)
+    shown = np.sort(_largest(groups, _NAMED)) if len(groups.names) <= _NAMED else _largest(groups, _NAMED)
+    sizes = np.bincount(groups.codes[groups.codes >= 0], minlength=len(groups.names))
+    room = (page_width() if narrow() else page_width() - width - 0.4) * 72 - 46
+    handles = []
+    for rank, group in enumerate(shown):
+        color, marker = group_style(int(group) if len(groups.names) <= _NAMED else rank)
+        number = groups.names[group]
+        called = f"{number}: {names[int(number)]}" if int(number) in names else number
+        size = f" ({sizes[group]:,})"
+        label = shorten(called, room - text_width(size, 7), 7) + size
+        handles.append(Line2D([], [], color=color, marker=marker, linestyle="none", markersize=5, label=label))
+    place: Any = "outside lower left" if narrow() else "outside right upper"
+    if narrow():
+        figure.set_figheight(figure.get_figheight() + 0.05 + 0.145 * len(handles))
+    else:
+        figure.set_figheight(max(figure.get_figheight(), 0.5 + 0.145 * len(handles)))
+    figure.legend(handles=handles, fontsize=7, handletextpad=0.1, loc=place)
     figure.suptitle(printable(subtitle), x=0.006, ha="left", color=MUTED)
     return figure
