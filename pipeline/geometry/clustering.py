@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from pipeline.geometry.faiss_threads import one_faiss_thread
 from pipeline.metrics.blocks import (
     Array,
     Floats,
@@ -101,7 +100,7 @@ def spherical_kmeans(vectors: Array, k: int, n_iter: int = 100, n_init: int = 10
         raise ValueError(f"k must lie between 2 and the number of images with a direction, {len(directed)}, got {k}")
     rows = unit_rows(vectors)
     unit = np.ascontiguousarray(rows[directed], dtype=np.float32)
-    with _one_thread(faiss), one_thread():
+    with one_faiss_thread(), one_thread():
         model = faiss.Kmeans(
             unit.shape[1], k, niter=n_iter, nredo=n_init, seed=seed, spherical=True,
             min_points_per_centroid=1, max_points_per_centroid=len(unit) + 1,
@@ -239,16 +238,6 @@ def _check_finite(vectors: Array) -> None:
 def _floats(vectors: Array) -> Array:
     floating = np.issubdtype(vectors.dtype, np.floating)
     return vectors if floating else vectors.astype(product_dtype(vectors.shape[1]))
-
-
-@contextmanager
-def _one_thread(faiss: Any) -> Iterator[None]:
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
 
 
 def _found(
