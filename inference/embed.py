@@ -8,10 +8,11 @@ given up where it is not near enough.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,26 @@ import pandas as pd
 
 from inference import fidelity
 from inference.encoders import EncoderHandle
-from inference.fidelity import Fidelity, is_guarded, make_fidelity, measured
+from inference.fidelity import Fidelity, TooFar, is_guarded, judge, make_fidelity, measured
 from inference.images import USUAL, ReadingRules
 from inference.places import container_of
-from inference.shards import CHANGED, Announce, Reading, Seen, Task, is_complete, make_shard, reading_of
+from inference.shards import CHANGED, Announce, Reading, Seen, Task, in_one_file, is_complete, make_shard, reading_of
 from inference.workers import Card, EmbeddingFailed, Progress, ReadAndEncode, ReadOnly, Supervisor
 
 log = logging.getLogger(__name__)
 
 SHARD = 256  # rows; also the most that a kill can cost each worker
 SMALL = 8 * 2**20  # bytes of files below which starting processes costs more than it saves
-FEW = 64  # images for a network: the same
+MANY = 16 * SHARD  # images from which on it does not
+FEW = 64  # images for a network below which it does
 PASSING = ("timeout", "killed", "out of memory", CHANGED)  # reasons that may be gone next time
 BATCH = {"pixels": 64, "cpu": 16, "gpu": 256}  # images encoded at a time, never across shards
 ROOM = 3 * 2**30  # bytes of memory that a worker with a network takes besides its weights
+
+TEXTS = ("format", "mode")
+WHOLE = ("width", "height", "bytes")
+KINDS: dict[str, Any] = dict.fromkeys(Seen._fields, np.float64)  # of the columns of `Seen`
+KINDS |= dict.fromkeys(WHOLE, np.int64) | dict.fromkeys(TEXTS, np.int32)  # texts are counted
 
 __all__ = ["PASSING", "Embedded", "EmbeddingFailed", "embed"]
 
@@ -52,10 +59,6 @@ class Embedded:
     unreadable: list[tuple[int, str, str]]
     handle: EncoderHandle
     fidelity: Fidelity | None
-
-
-class _TooFar(Exception):
-    """The fast way is not near enough to the exact one."""
 
 
 def embed(
@@ -82,7 +85,7 @@ def embed(
     embedding = _Embedding(paths, handle, folder, rules, contents, workers, timeout, batch_size, progress)
     try:
         embedding.make()
-    except _TooFar:
+    except TooFar:
         shutil.rmtree(embedding.shards)
         embedding.handle = handle.at(fidelity.exact(handle.runtime))
         embedding.make()
@@ -103,25 +106,27 @@ class _Embedding:
         on_card = handle.runtime.device != "cpu"
         usual = "pixels" if handle.description.exact_only else "gpu" if on_card else "cpu"
         self.batch = batch_size or BATCH[usual]
-        self.tasks = [self._task(start, contents) for start in range(0, len(paths), SHARD)]
+        self.contents = contents
+        self.numbers = range(-(-len(paths) // SHARD))
 
-    def _task(self, start: int, contents: Sequence[str]) -> Task:
-        rows = range(start, min(start + SHARD, len(self.paths)))
-        listed = {row: contents[row] for row in rows} if contents else {}
-        return Task(start // SHARD, [(row, self.paths[row]) for row in rows], self.batch, self.rules, listed)
+    def _task(self, number: int) -> Task:
+        rows = slice(number * SHARD, (number + 1) * SHARD)
+        listed = dict(enumerate(self.contents[rows], rows.start)) if len(self.contents) else {}
+        return Task(number, list(enumerate(self.paths[rows], rows.start)), self.batch, self.rules, listed)
 
     def make(self) -> None:
-        """Every shard that is not there yet. Raises _TooFar where the fast way has to be given up."""
+        """Every shard that is not there yet. Raises TooFar where the fast way has to be given up."""
         self.shards.mkdir(parents=True, exist_ok=True)
-        todo = [task for task in self.tasks if not is_complete(self.shards, task.number)]
-        done = len(self.paths) - sum(len(task.rows) for task in todo)
+        todo = _Tasks([number for number in self.numbers if not is_complete(self.shards, number)], self._task)
+        done = len(self.paths) - sum(min(SHARD, len(self.paths) - number * SHARD) for number in todo.numbers)
         if measured(self.folder) and is_guarded(self.handle):
             self._judge()
         if not todo:
             return
         to_compare = is_guarded(self.handle) and measured(self.folder) is None
         guard = [self._comparison()] if to_compare else []
-        count = _workers(self.workers, [path for task in todo for _, path in task.rows], len(todo), self.handle)
+        some = list(itertools.islice((path for task in todo for _, path in task.rows), MANY + 1))
+        count = _workers(self.workers, some, len(todo), self.handle)
         if count == 0:
             self._make_here(guard, todo, done)
         elif self.handle.runtime.device == "cpu":
@@ -129,7 +134,7 @@ class _Embedding:
                 ReadAndEncode(self.handle, self.shards), self.timeout, done, len(self.paths), self.progress
             )
             supervisor.finished = lambda number: self._judge() if number == fidelity.NUMBER else None
-            supervisor.run([*guard, *todo], count)
+            supervisor.run(itertools.chain(guard, todo), count)
         else:
             self._make_on_card(bool(guard), todo, done, count)
 
@@ -137,11 +142,9 @@ class _Embedding:
         return fidelity.task(list(enumerate(self.paths[: fidelity.CANDIDATES])), self.batch, self.rules)
 
     def _judge(self) -> None:
-        found = measured(self.folder)
-        if found and found.cosine < self.handle.min_fidelity:
-            raise _TooFar
+        judge(self.folder, self.handle)
 
-    def _make_here(self, guard: list[Task], todo: list[Task], done: int) -> None:
+    def _make_here(self, guard: list[Task], todo: Sequence[Task], done: int) -> None:
         encoder = self.handle.load()
         for task in guard:
             make_fidelity(encoder, self.handle, task, self.folder, lambda row: None)
@@ -158,7 +161,7 @@ class _Embedding:
 
         return announce
 
-    def _make_on_card(self, compare: bool, todo: list[Task], done: int, count: int) -> None:
+    def _make_on_card(self, compare: bool, todo: Sequence[Task], done: int, count: int) -> None:
         """One process feeds the card from workers that only read."""
         encoder = self.handle.load()
         if compare:
@@ -182,16 +185,16 @@ class _Embedding:
 
     def assembled(self) -> Embedded:
         """One array of all shards. The shards stay: whoever owns the folder removes them with it."""
-        rows, seen, unreadable = [np.empty(0, np.int64)], [_seen_table([])], []
-        for task in self.tasks:  # one by one: what JSON makes of a million rows takes gigabytes
-            told = reading_of(self.shards, task.number)
+        rows, seen, unreadable = [np.empty(0, np.int64)], _SeenTable(), []
+        for number in self.numbers:  # one by one: what JSON makes of a million rows takes gigabytes
+            told = reading_of(self.shards, number)
             rows.append(np.array(told["rows"], np.int64))
-            seen.append(_seen_table(told["seen"]))
+            seen.add(told["seen"])
             unreadable += [(int(row), str(why), str(detail)) for row, why, detail in told["unreadable"]]
         embedded = Embedded(
-            vectors=self._joined(sum(map(len, rows))),
+            vectors=in_one_file(self.shards, self.numbers, self.folder / "image_embeddings.npy"),
             rows=np.concatenate(rows),
-            seen=pd.concat(seen, ignore_index=True),
+            seen=seen.whole(),
             unreadable=unreadable,
             handle=self.handle,
             fidelity=measured(self.folder) if is_guarded(self.asked) else None,
@@ -200,27 +203,39 @@ class _Embedding:
             (self.shards / f"{number:05d}.json").unlink()
         return embedded
 
-    def _joined(self, n: int) -> np.ndarray:
-        """Written as a file, not through a map of it: that counts as memory, and ends the process by a signal where the
-        disk is full."""
-        files = [self.shards / f"{task.number:05d}.npy" for task in self.tasks]
-        first = np.load(files[0], mmap_mode="r") if files else np.empty((0, 0), np.float32)
-        if n == 0:
-            return np.empty((0, first.shape[1]), first.dtype)
-        target = self.folder / "image_embeddings.npy"
-        told = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
-        with target.open("wb") as whole:
-            np.lib.format.write_array_header_1_0(whole, {**told, "shape": (n, first.shape[1])})
-            for file in files:
-                whole.write(np.ascontiguousarray(np.load(file)).data)
-        return np.load(target, mmap_mode="r")
+
+class _Tasks(Sequence[Task]):
+    """The tasks of these numbers, made when they are asked for: those of a million rows would take gigabytes."""
+
+    def __init__(self, numbers: list[int], made: Callable[[int], Task]) -> None:
+        self.numbers, self.made = numbers, made
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        chosen = self.numbers[index]
+        return _Tasks(chosen, self.made) if isinstance(chosen, list) else self.made(chosen)
 
 
-def _seen_table(rows: list[list[Any]]) -> pd.DataFrame:
-    """The columns of `Seen`, text kept as compactly as pandas has it."""
-    kinds = {"width": "int64", "height": "int64", "format": "str", "mode": "str", "bytes": "int64"}
-    kinds |= dict.fromkeys(("range_used", "brightness", "sharpness"), "float64")
-    return pd.DataFrame(rows, columns=list(Seen._fields)).astype(kinds)
+class _SeenTable:
+    """Grows shard by shard, a few bytes a cell: the texts are few, and are kept once."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[np.ndarray]] = {name: [np.empty(0, kind)] for name, kind in KINDS.items()}
+        self.texts: dict[str, int] = {}  # text -> what stands for it in the parts
+
+    def add(self, rows: list[list[Any]]) -> None:
+        """Rows with the columns of `Seen`."""
+        for (name, kind), cells in zip(KINDS.items(), zip(*rows, strict=True), strict=False):  # no rows: no columns
+            coded = [self.texts.setdefault(text, len(self.texts)) for text in cells] if name in TEXTS else cells
+            self.parts[name].append(np.array(coded, kind))
+
+    def whole(self) -> pd.DataFrame:
+        """All of it; nothing is left here."""
+        texts = pd.array(list(self.texts), dtype="str")
+        columns = {name: np.concatenate(self.parts.pop(name)) for name in KINDS}
+        return pd.DataFrame({name: texts.take(c) if name in TEXTS else c for name, c in columns.items()})
 
 
 class _Tray:
@@ -237,15 +252,22 @@ class _Tray:
 
 
 def _workers(wanted: int | None, paths: list[str], shards: int, handle: EncoderHandle) -> int:
-    """How many processes: what was asked for, else one a core, as far as memory goes; 0 for little work."""
+    """How many processes: what was asked for, else one a core, as far as memory goes; 0 for little work. paths: of the
+    images to do, MANY + 1 at most."""
     if wanted is not None:
         return min(wanted, shards)
     network = not handle.description.exact_only
     if network and len(paths) <= FEW:
         return 0
-    if not network and len(paths) <= 16 * SHARD and sum(map(_bytes, set(map(container_of, paths)))) <= SMALL:
+    if not network and len(paths) <= MANY and sum(map(_bytes, set(map(container_of, paths)))) <= SMALL:
         return 0
+    return processes(handle, shards)
+
+
+def processes(handle: EncoderHandle, shards: int) -> int:
+    """One a core, and no more than have something to do or than memory has room for."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    network = not handle.description.exact_only
     if network and handle.runtime.device == "cpu":
         weights = sum(_bytes(path) for path in handle.description.weights)
         fitting = int(_free_memory() // (ROOM + 2 * weights))

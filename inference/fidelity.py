@@ -29,6 +29,10 @@ class Fidelity:
     images: int
 
 
+class TooFar(Exception):
+    """The fast way is not near enough to the exact one."""
+
+
 def exact(runtime: Runtime) -> Runtime:
     """The reference way on the same device: fp32, images by Pillow."""
     return Runtime(runtime.device, "fp32", True)
@@ -100,3 +104,10 @@ def measured(folder: Path) -> Fidelity | None:
     """What was measured before in this folder."""
     file = folder / FILE
     return Fidelity(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def judge(folder: Path, handle: EncoderHandle) -> None:
+    """Raises TooFar where what was measured in this folder is less than the handle accepts."""
+    found = measured(folder)
+    if found and found.cosine < handle.min_fidelity:
+        raise TooFar

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,6 +138,11 @@ def encode(encoder: Encoder, batch: np.ndarray, normalize: bool) -> np.ndarray:
     vectors = encoder.encode_images(batch)
     if not normalize:
         return vectors
+    return unit_rows(vectors)
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """(n, d) float32 of length 1; a zero vector stays one."""
     exact = vectors.astype(np.float64)
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     return (exact / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
@@ -149,8 +154,8 @@ def joined(encoder: Encoder, vectors: list[np.ndarray], normalize: bool) -> np.n
     return np.concatenate(vectors) if vectors else np.empty((0, encoder.dimension), dtype)
 
 
-def save_shard(shards: Path, number: int, vectors: np.ndarray, reading: Reading) -> None:
-    """Its two files, the one that counts last: it says what the other holds."""
+def save_shard(shards: Path, number: int, vectors: np.ndarray, reading: object) -> None:
+    """Its two files, the one that counts last: it says what the other holds. reading: a dataclass of what JSON has."""
     file, told, written = shards / f"{number:05d}.npy", vars(reading), io.BytesIO()
     np.save(written, vectors)  # straight into a file it does not say that the disk is full
     with _scratch(file) as scratch:
@@ -159,8 +164,26 @@ def save_shard(shards: Path, number: int, vectors: np.ndarray, reading: Reading)
 
 
 def reading_of(shards: Path, number: int) -> dict[str, Any]:
-    """What a complete shard says of its rows: the fields of `Reading`."""
+    """What a complete shard says of its rows: the fields of what was given to `save_shard`."""
     return dict(json.loads((shards / f"{number:05d}.json").read_text(encoding="utf-8"))["reading"])
+
+
+def in_one_file(shards: Path, numbers: Iterable[int], target: Path) -> np.ndarray:
+    """The vectors of complete shards behind each other, memory-mapped; of no rows: no file.
+
+    Written as a file, not through a map of it: that counts as memory, and ends the process by a signal where the disk
+    is full."""
+    files = [shards / f"{number:05d}.npy" for number in numbers]
+    first = np.load(files[0], mmap_mode="r") if files else np.empty((0, 0), np.float32)
+    n = sum(len(np.load(file, mmap_mode="r")) for file in files)
+    if n == 0:
+        return np.empty((0, first.shape[1]), first.dtype)
+    told = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
+    with target.open("wb") as whole:
+        np.lib.format.write_array_header_1_0(whole, {**told, "shape": (n, first.shape[1])})
+        for file in files:
+            whole.write(np.ascontiguousarray(np.load(file)).data)
+    return np.load(target, mmap_mode="r")
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:

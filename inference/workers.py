@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import multiprocessing
 import os
 import queue
@@ -15,14 +16,13 @@ import signal
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -38,17 +38,33 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 WAITING = 4  # shards that are read and wait for the card
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no room for a shard: no fault of images or encoder
 
-Progress = Callable[[int, int], None]  # images done, images in all
+Progress = Callable[[int, int], None]  # images or texts done, and in all
 
 
 class EmbeddingFailed(Exception):
     """Vectors could not be made at all, for a reason that is not one image's."""
 
 
-class Work(Protocol):
-    """What a worker process does with its tasks; sent to it, so plain and picklable."""
+class Job(Protocol):
+    """A task of any kind: a number, and rows to make."""
 
-    def start(self) -> Callable[[Task, Connection], None]:
+    @property
+    def number(self) -> int:
+        """Of the shard."""
+        ...
+
+    @property
+    def rows(self) -> Sized:
+        """What it is about."""
+        ...
+
+
+class Work(Protocol):
+    """What a worker process does with its tasks, and with what; sent to it, so plain and picklable."""
+
+    things: ClassVar[str]
+
+    def start(self) -> Callable[[Any, Connection], None]:
         """Loads what is needed; returns the function that does a task and reports through the connection."""
         ...
 
@@ -57,6 +73,7 @@ class Work(Protocol):
 class ReadAndEncode:
     """On a CPU: whole shards, and the comparison with the exact way."""
 
+    things: ClassVar[str] = "images"
     handle: EncoderHandle
     shards: Path
 
@@ -81,6 +98,7 @@ class ReadAndEncode:
 class ReadOnly:
     """For a GPU: preprocessed pixels, sent to the process that has the card."""
 
+    things: ClassVar[str] = "images"
     preprocess: Callable[[ImageFile], np.ndarray]
 
     def start(self) -> Callable[[Task, Connection], None]:
@@ -100,7 +118,7 @@ class ReadOnly:
 class _Worker:
     process: Any
     connection: Connection
-    task: Task
+    task: Job
     row: int | None = None
     since: float = 0.0
     seen: int = 0
@@ -159,16 +177,17 @@ class Supervisor:
         self.done, self.total, self.progress = done, total, progress
         self.card: Card | None = None
         self.finished: Callable[[int], None] = lambda number: None
-        self.queue: deque[Task] = deque()
+        self.queue: Iterator[Job] = iter(())
         self.active: list[_Worker] = []
 
-    def run(self, todo: list[Task], count: int) -> None:
-        """Do all tasks with `count` processes. Raises EmbeddingFailed, and OSError where the disk is full."""
-        self.queue = deque(todo)
+    def run(self, todo: Iterable[Job], count: int) -> None:
+        """Do all tasks, taken one by one, with `count` processes at most. Raises EmbeddingFailed, and OSError where the
+        disk is full."""
+        self.queue = iter(todo)
         try:
             with _environment():
-                for _ in range(min(count, len(todo))):
-                    self._start(self.queue.popleft())
+                for task in itertools.islice(self.queue, count):
+                    self._start(task)
                 while self.active:
                     self._listen()
                     self._give_up_hanging()
@@ -179,7 +198,7 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.join()
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Job) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.work), daemon=True)
@@ -206,6 +225,9 @@ class Supervisor:
             worker.row = content
             worker.seen += content is not None and worker.task.number != fidelity.NUMBER
             return
+        if kind == "seen":
+            worker.seen = content
+            return
         if kind == "error":
             raise EmbeddingFailed(content)
         if kind == "full":
@@ -215,7 +237,7 @@ class Supervisor:
         self._next(worker)
 
     def _to_the_card(self, worker: _Worker, reading: Reading, shape: tuple[int, ...]) -> None:
-        assert self.card is not None
+        assert self.card is not None and isinstance(worker.task, Task)
         pixels = np.empty(shape, np.uint8)
         if len(reading.rows):
             worker.connection.recv_bytes_into(pixels.reshape(-1).data)
@@ -227,8 +249,9 @@ class Supervisor:
         self.finished(worker.task.number)
         self.done += len(worker.task.rows) if worker.task.number != fidelity.NUMBER else 0
         worker.row, worker.seen = None, 0
-        if self.queue:
-            worker.task = self.queue.popleft()
+        task = next(self.queue, None)
+        if task is not None:
+            worker.task = task
             worker.connection.send(worker.task)
         else:
             self._leave(worker)
@@ -255,8 +278,9 @@ class Supervisor:
         self.active.remove(worker)
         worker.connection.close()
         if worker.row is None:
-            doing = "while it encoded a batch of images" if worker.seen else "before it read an image"
+            doing = f"while it encoded {self.work.things}" if worker.seen else f"before it read {self.work.things}"
             raise EmbeddingFailed(f"a worker process ended {_ending(worker.process.exitcode)} {doing}")
+        assert isinstance(worker.task, Task)
         worker.task.given_up[worker.row] = (reason, detail)
         self._start(worker.task)
 

@@ -41,8 +41,15 @@ class EncoderError(Exception):
         self.key = key
 
 
+# which encoders see texts, in words for messages
+TEXT_SIDES = "openai, open_clip, huggingface (CLIP, SigLIP), checkpoint (CLIP), precomputed with text_path"
+
+
 class NoTextSide(Exception):
     """The encoder sees images only; a text analysis with it has to be refused."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} sees images only; with a text side: {TEXT_SIDES}")
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,16 @@ class Runtime:
         return f"{self.precision}, compiled" if self.compiled else self.precision
 
 
+@dataclass(frozen=True)
+class TextVectors:
+    """vectors: (n, dimension) float32, not scaled; truncated: how many texts are longer than the context and were cut;
+    unknown: how many have no token that means anything to the tokeniser."""
+
+    vectors: np.ndarray
+    truncated: int
+    unknown: int
+
+
 class Encoder(Protocol):
     """What turns images (and texts, where it can) into vectors.
 
@@ -122,6 +139,18 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         """n texts -> (n, dimension) float32. Raises NoTextSide."""
+        ...
+
+    def text_vectors(
+        self,
+        texts: list[str],
+        batch_size: int | None = None,
+        whole: bool = False,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> TextVectors:
+        """The same for texts that are encoded together, `batch_size` at a time (None: what suits the device), with what
+        was lost. whole: nothing is left out that cannot change the result, for comparison. progress is told how many
+        are done. Raises NoTextSide."""
         ...
 
     def similarity_to_probability(self, similarities: np.ndarray) -> np.ndarray:
@@ -161,6 +190,7 @@ class EncoderHandle:
             "dimension": told.dimension,
             "dtype": "float32" if self.normalize else told.dtype,
             "texts": told.text_fingerprint is not None,
+            "fingerprints": {"images": told.image_fingerprint, "texts": told.text_fingerprint},
         }
 
     def at(self, runtime: Runtime) -> EncoderHandle:

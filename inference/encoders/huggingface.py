@@ -29,6 +29,7 @@ from inference.encoders.folders import Folder, Wanted, called, find_folder, read
 from inference.encoders.huggingface_images import FILES, preprocessing_of
 from inference.encoders.image_settings import refuse_wrong, with_settings
 from inference.encoders.networks import digest, dimension_of, first_few
+from inference.encoders.tokens import LibraryTokenizer, Tokens
 from inference.encoders.torch_model import TextSide, TorchEncoder, sigmoid_probability, softmax_probability
 from inference.preprocessing import Preprocessing
 
@@ -275,27 +276,27 @@ def _all_patches(network: Any, pixels: torch.Tensor) -> dict[str, Any]:
 
 
 def _text_side(network: Any, facts: Mapping[str, Any]) -> TextSide:
-    @functools.cache
-    def tokenizer() -> Any:
-        return _tokenizer(facts["folder"])
-
     sizes = network.config.text_config
     context = int(sizes.max_position_embeddings) - (sizes.pad_token_id + 1 if facts["kind"] in SHIFTED else 0)
     padded = facts["kind"] in PADDED
 
-    def tokenize(texts: list[str]) -> tuple[Any, int]:
-        used = tokenizer()
-        longest = min(context, int(used.model_max_length))
+    @functools.cache
+    def tokenizer() -> LibraryTokenizer:
+        found = _tokenizer(facts["folder"])
+        names = [name for name in found.model_input_names if not (padded and name == "attention_mask")]
+        return LibraryTokenizer(found, min(context, int(found.model_max_length)), padded, names)
+
+    def tokenize(texts: list[str]) -> Tokens:
         with _quiet():
-            lengths = [len(ids) for ids in used(texts)["input_ids"]]
-            padding = "max_length" if padded else True
-            tokens = used(texts, padding=padding, truncation=True, max_length=longest, return_tensors="pt")
-        if padded:
-            tokens.pop("attention_mask", None)
-        return tokens, sum(length > longest for length in lengths)
+            return tokenizer().tokens(texts)
+
+    def batch(rows: list[Any], length: int | None) -> Any:
+        with _quiet():
+            return tokenizer().batch(rows, length)
 
     return TextSide(
         tokenize=tokenize,
+        batch=batch,
         encode=lambda tokens: network.get_text_features(**tokens).pooler_output,
         probability=_probability(network, facts["kind"]),
     )

@@ -21,11 +21,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference.encoders import Description, EncoderError, Look, Runtime
+import numpy as np
+
+from inference.encoders import Description, EncoderError, Look, Runtime, text_towers
 from inference.encoders.checkpoints import inspect_checkpoint, read_checkpoint
 from inference.encoders.folders import Folder, Wanted, called, find_folder, folder_name, read_json
 from inference.encoders.image_settings import refuse_wrong, with_settings
 from inference.encoders.networks import digest, dimension_of, fill, fuse_quickgelu
+from inference.encoders.tokens import Tokens, bpe_tokens, stacked, unknown
 from inference.encoders.torch_model import TextSide, TorchEncoder, sigmoid_probability, softmax_probability
 from inference.encoders.weights import Hub, find_weights
 from inference.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
@@ -277,9 +280,11 @@ def _text_side(network: Any, config: Mapping[str, Any], folder: str | None) -> T
 
     scale = network.logit_scale.exp().item()
     bias = getattr(network, "logit_bias", None)
+    lengths = text_towers.lengths_for(network)
     return TextSide(
-        tokenize=lambda texts: (tokenizer()(texts), sum(_is_cut(tokenizer(), text) for text in texts)),
-        encode=lambda tokens: network.encode_text(tokens, normalize=False),
+        tokenize=lambda texts: _tokens(tokenizer(), texts, lengths),
+        batch=stacked,
+        encode=text_towers.encode(network),
         probability=softmax_probability(scale) if bias is None else sigmoid_probability(scale, bias.item()),
     )
 
@@ -295,14 +300,21 @@ def _tokenizer(text: Mapping[str, Any], folder: str | None) -> Any:
     return HFTokenizer(folder, context_length=context, tokenizer_mode=text.get("tokenizer_mode"), **settings)
 
 
-def _is_cut(tokenizer: Any, text: str) -> bool:
-    """Whether the text has more tokens than the model takes."""
-    if hasattr(tokenizer, "encode"):  # open_clip's own: start and end come on top
-        return len(tokenizer.encode(text)) + 2 > tokenizer.context_length
+def _tokens(tokenizer: Any, texts: list[str], lengths: text_towers.Lengths) -> Tokens:
+    """Rows as the library's own call makes them."""
+    if getattr(tokenizer, "reduction_fn", None) is not None:  # its own way to shorten what is too long
+        rows, found = tokenizer(texts), [tokenizer.encode(text) for text in texts]
+        cut = np.array([len(ids) + 2 > tokenizer.context_length for ids in found], bool)
+        return Tokens(list(rows), lengths(rows), cut, np.array([not ids for ids in found], bool))
+    if hasattr(tokenizer, "encode"):  # open_clip's own
+        return bpe_tokens(tokenizer, texts, tokenizer.context_length, lengths)
+    rows = tokenizer(texts)
     inner, special = tokenizer.tokenizer, 3  # 'clips' mode adds start, end and class
     clips = tokenizer.tokenizer_mode == "clips"
-    tokens = inner(tokenizer.clean_fn(text), add_special_tokens=not clips, verbose=False)["input_ids"]
-    return len(tokens) + (special if clips else 0) > tokenizer.context_length
+    clean = [tokenizer.clean_fn(text) for text in texts]
+    found = inner(clean, add_special_tokens=not clips, verbose=False)["input_ids"]
+    cut = np.array([len(ids) + (special if clips else 0) > tokenizer.context_length for ids in found], bool)
+    return Tokens(list(rows), lengths(rows), cut, unknown(inner, found))
 
 
 def _tokenizer_hash(found: _Source, look: Look) -> str:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference.encoders import Description, EncoderError, Look, Runtime
+from inference.encoders import Description, EncoderError, Look, Runtime, text_towers
 from inference.encoders.checkpoints import Inspection, inspect_checkpoint, read_checkpoint
 from inference.encoders.image_settings import with_settings
 from inference.encoders.networks import fill, fuse_quickgelu, undrawn
 from inference.encoders.recognition import clip_sizes, looks_like
+from inference.encoders.tokens import bpe_tokens, stacked
 from inference.encoders.torch_model import TextSide, TorchEncoder, softmax_probability
 from inference.encoders.weights import Found, Hub, find_weights
 from inference.preprocessing import Preprocessing, openai_preprocessing, transformers_clip_preprocessing
@@ -227,28 +228,13 @@ def network_of(
 
 def text_side(network: Any, context: int) -> TextSide:
     """OpenAI's tokens, the network's text tower, and softmax with the model's own scale."""
+    lengths = text_towers.lengths_for(network)
     return TextSide(
-        tokenize=functools.partial(tokens_of, context=context),
-        encode=network.encode_text,
+        tokenize=lambda texts: bpe_tokens(_tokenizer(), texts, context, lengths),
+        batch=stacked,
+        encode=text_towers.encode(network),
         probability=softmax_probability(float(network.logit_scale.detach().exp())),
     )
-
-
-def tokens_of(texts: Sequence[str], context: int) -> tuple[torch.Tensor, int]:
-    """(n, context) int64 tokens as OpenAI's `tokenize(texts, context, truncate=True)`, and how many texts were cut:
-    they keep the mark of the end."""
-    import torch
-
-    tokenizer = _tokenizer()
-    tokens = torch.zeros(len(texts), context, dtype=torch.long)
-    cut = 0
-    for row, text in enumerate(texts):
-        found = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
-        if len(found) > context:
-            cut += 1
-            found = [*found[: context - 1], tokenizer.eot_token_id]
-        tokens[row, : len(found)] = torch.tensor(found)
-    return tokens, cut
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.encoders import Description, Look, NoTextSide, Runtime
+from inference.encoders import Description, Look, NoTextSide, Runtime, TextVectors
 from inference.images import ImageFile
 
 
@@ -70,11 +70,15 @@ class Pixels:
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         """Refused: pixels have no text side."""
-        raise NoTextSide("encoder=none sees images only: choose an encoder with a text side for texts")
+        raise NoTextSide("encoder=none")
+
+    def text_vectors(self, texts: list[str], *given: Any, **settings: Any) -> TextVectors:
+        """Refused: pixels have no text side."""
+        raise NoTextSide("encoder=none")
 
     def similarity_to_probability(self, similarities: np.ndarray) -> np.ndarray:
         """Refused: pixels have no text side."""
-        raise NoTextSide("encoder=none sees images only: it has no probabilities of texts")
+        raise NoTextSide("encoder=none")
 
     def _resize(self, pixels: np.ndarray) -> np.ndarray:
         import cv2

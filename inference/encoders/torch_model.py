@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.encoders import Description, EncoderError, NoTextSide, Runtime
+from inference.encoders import Description, EncoderError, NoTextSide, Runtime, TextVectors
+from inference.encoders.tokens import CHARACTERS, Tokens, well_formed
 from inference.images import ImageFile
 from inference.preprocessing import Preprocessing
 
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TEXTS = 256  # encoded at a time
+TEXTS = 1024  # sorted by length together
+BATCH = {"cpu": 32, "gpu": 1024}  # of these, encoded at a time
 
 
 @dataclass(frozen=True)
 class TextSide:
-    """tokenize: texts -> (what `encode` takes, how many were too long and cut); encode: -> (n, d) tensor;
-    probability: (n, m) cosines -> (n, m) probabilities by the model's own rule."""
+    """tokenize: texts -> tokens; batch: rows of these and their length (None: the whole context) -> tensors; encode:
+    tensors -> (n, d) tensor; probability: (n, m) cosines -> (n, m) probabilities by the model's own rule."""
 
-    tokenize: Callable[[list[str]], tuple[Any, int]]
+    tokenize: Callable[[list[str]], Tokens]
+    batch: Callable[[list[Any], int | None], Any]
     encode: Callable[[Any], torch.Tensor]
     probability: Callable[[np.ndarray], np.ndarray]
 
@@ -107,7 +110,7 @@ class TorchEncoder:
         self.encode_image = compiled(encode_image) if runtime.compiled else encode_image
         self.dimension, self.text = dimension, text
         self.truncated_texts = 0
-        self.largest_batch: int | None = None  # found out when the device's memory was too small
+        self.largest_batch: dict[str, int] = {}  # of images and texts, where the device's memory was too small
 
     def preprocess(self, image: ImageFile) -> np.ndarray:
         """(c, h, w) uint8. Raises UnreadableImage."""
@@ -124,21 +127,27 @@ class TorchEncoder:
         pixels = torch.from_numpy(np.ascontiguousarray(batch))
         if self.runtime.device.startswith("cuda"):
             pixels = pixels.pin_memory()
-        found: list[np.ndarray] = []
         with torch.inference_mode(), one_thread(self.runtime):
-            while len(pixels):
-                part = pixels[: self.largest_batch or len(pixels)]
-                try:
-                    found.append(self._vectors(part))
-                except torch.cuda.OutOfMemoryError:
-                    if len(part) == 1:
-                        raise
-                    torch.cuda.empty_cache()
-                    self.largest_batch = len(part) // 2
-                    log.warning("out of GPU memory: batches of %d images instead of %d", len(part) // 2, len(part))
-                    continue
-                pixels = pixels[len(part) :]
-        return np.concatenate(found) if found else np.empty((0, self.dimension), np.float32)
+            return self._in_parts("images", pixels, self._vectors)
+
+    def _in_parts(self, what: str, items: Any, encode: Callable[[Any], np.ndarray]) -> np.ndarray:
+        """All of a batch, halved until it fits into the device's memory."""
+        import torch
+
+        found = [np.empty((0, self.dimension), np.float32)]
+        while len(items):
+            part = items[: self.largest_batch.get(what, len(items))]
+            try:
+                found.append(encode(part))
+            except torch.cuda.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                torch.cuda.empty_cache()
+                self.largest_batch[what] = len(part) // 2
+                log.warning("out of GPU memory: batches of %d %s instead of %d", len(part) // 2, what, len(part))
+                continue
+            items = items[len(part) :]
+        return np.concatenate(found)
 
     def _vectors(self, pixels: torch.Tensor) -> np.ndarray:
         moved = pixels.to(self.runtime.device, non_blocking=True)
@@ -146,22 +155,44 @@ class TorchEncoder:
         return vectors.float().cpu().numpy()
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
-        """n texts -> (n, dimension) float32, not scaled. Raises NoTextSide."""
+        """n texts -> (n, dimension) float32, not scaled; a warning counts those that were cut. Raises NoTextSide."""
+        self._text_side()
+        made = [self.text_vectors(texts[start : start + TEXTS]) for start in range(0, len(texts), TEXTS)]
+        cut = sum(part.truncated for part in made)
+        if cut:
+            log.warning("%d of %d texts are longer than the model takes and were cut", cut, len(texts))
+        return np.concatenate([np.empty((0, self.dimension), np.float32), *(part.vectors for part in made)])
+
+    def text_vectors(
+        self,
+        texts: list[str],
+        batch_size: int | None = None,
+        whole: bool = False,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> TextVectors:
+        """Vectors of texts, sorted by length together and encoded only as far as they reach; `whole`: with the whole
+        context, which gives the same but for the last digits. Raises NoTextSide."""
         import torch
 
         side = self._text_side()
-        found = [np.empty((0, self.dimension), np.float32)]
-        cut = 0
+        tokens = side.tokenize([well_formed(text) for text in texts])
+        order = np.argsort(-tokens.lengths, kind="stable")
+        size = batch_size or BATCH["cpu" if self.runtime.device == "cpu" else "gpu"]
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+
+        def encode(rows: np.ndarray) -> np.ndarray:
+            length = None if whole else int(tokens.lengths[rows].max())
+            moved = side.batch([tokens.rows[row] for row in rows], length).to(self.runtime.device)
+            return side.encode(moved).float().cpu().numpy()
+
         with torch.inference_mode(), one_thread(self.runtime):
-            for start in range(0, len(texts), TEXTS):
-                tokens, longer = side.tokenize(texts[start : start + TEXTS])
-                moved = tokens.to(self.runtime.device)
-                found.append(side.encode(moved).float().cpu().numpy())
-                cut += longer
-        if cut:
-            self.truncated_texts += cut
-            log.warning("%d of %d texts are longer than the model takes and were cut", cut, len(texts))
-        return np.concatenate(found)
+            for start in range(0, len(order), size):
+                rows = order[start : start + size]
+                vectors[rows] = self._in_parts("texts", rows, encode)
+                progress(start + len(rows))
+        cut = int(np.logical_or(tokens.cut, np.array([len(text) > CHARACTERS for text in texts], bool)).sum())
+        self.truncated_texts += cut
+        return TextVectors(vectors, cut, int(tokens.unknown.sum()))
 
     def similarity_to_probability(self, similarities: np.ndarray) -> np.ndarray:
         """(n, m) cosines -> (n, m) probabilities by the model's own rule. Raises NoTextSide."""
@@ -169,7 +200,7 @@ class TorchEncoder:
 
     def _text_side(self) -> TextSide:
         if self.text is None:
-            raise NoTextSide(f"{self.description.model} sees images only: choose an encoder with a text side for texts")
+            raise NoTextSide(self.description.model)
         return self.text
 
 

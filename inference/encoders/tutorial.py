@@ -18,6 +18,7 @@ from inference.encoders import Description, EncoderError, Look, Runtime
 from inference.encoders.checkpoints import TensorInfo, read_checkpoint
 from inference.encoders.folders import Wanted, find_folder
 from inference.encoders.networks import fill, with_counters
+from inference.encoders.tokens import LibraryTokenizer
 from inference.encoders.torch_model import TextSide, TorchEncoder, softmax_probability
 from inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
@@ -89,7 +90,8 @@ def load(description: Description, runtime: Runtime, key: str) -> TorchEncoder:
     text = None
     if description.text_fingerprint is not None:
         # the loss of its training takes dot products as they are, at temperature 1
-        text = TextSide(_Tokenizer(facts["tokenizer"]), encode_text, softmax_probability(1.0))
+        tokenizer = _tokenizer(facts["tokenizer"])
+        text = TextSide(tokenizer.tokens, tokenizer.batch, encode_text, softmax_probability(1.0))
     dimension = network["image_projection"]["fc"].out_features
     preprocessing = Preprocessing(**facts["preprocessing"])
     return TorchEncoder(description, runtime, network, preprocessing, encode_image, dimension, text)
@@ -157,25 +159,12 @@ def _projected(head: Any, vectors: torch.Tensor) -> torch.Tensor:
     return found
 
 
-class _Tokenizer:
-    """DistilBERT's own, from local files; texts are padded to the longest of a call."""
+def _tokenizer(folder: str) -> LibraryTokenizer:
+    """DistilBERT's own, from local files."""
+    from transformers import AutoTokenizer
 
-    def __init__(self, folder: str) -> None:
-        from transformers import AutoTokenizer
-
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-    def __call__(self, texts: list[str]) -> tuple[Any, int]:
-        """(input_ids and attention_mask, how many texts had more than CONTEXT tokens and were cut)."""
-        whole = self.tokenizer(texts, verbose=False)["input_ids"]
-        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=CONTEXT, return_tensors="pt")
-        kept = {name: tokens[name] for name in ("input_ids", "attention_mask")}
-        return _Tokens(kept), sum(len(ids) > CONTEXT for ids in whole)
-
-
-class _Tokens(dict[str, Any]):
-    def to(self, device: str) -> _Tokens:
-        return _Tokens({name: value.to(device) for name, value in self.items()})
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return LibraryTokenizer(tokenizer, CONTEXT, names=("input_ids", "attention_mask"))
 
 
 def _tokenizer_folder(look: Look) -> str | None:

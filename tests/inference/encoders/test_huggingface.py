@@ -131,17 +131,18 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Each model as save_pretrained writes it."""
-    made = {}
-    for name, build in MODELS.items():
-        torch.manual_seed(7)
-        model = build()
-        with torch.no_grad():  # random biases and scales, which are constants at birth and would hide a mistake
-            for parameter in model.parameters():
-                if parameter.ndim == 1:
-                    parameter.add_(torch.randn_like(parameter) * 0.1)
-        made[name] = tmp_path_factory.mktemp("models") / name
-        model.save_pretrained(made[name])
-    return made
+    return {name: saved(name, tmp_path_factory.mktemp("models") / name) for name in MODELS}
+
+
+def saved(name: str, folder: Path) -> Path:
+    torch.manual_seed(7)
+    model = MODELS[name]()
+    with torch.no_grad():  # random biases and scales, which are constants at birth and would hide a mistake
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder)
+    return folder
 
 
 def save_tokenizer(folder: Path, longest: int) -> None:
@@ -278,8 +279,10 @@ def test_siglips_own_tokenizer(folders: dict[str, Path], tmp_path: Path, capfd: 
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(names | {"model_max_length": 16}))
     encoder: Any = handle(tmp_path, **OWN).load()
     np.testing.assert_array_equal(encoder.encode_texts(["A Photo!"]), encoder.encode_texts(["a photo"]))
-    tokens, cut = encoder.text.tokenize(["a cat", "a photo of a dog " * 9])
-    assert tokens["input_ids"].shape == (2, 16) and list(tokens) == ["input_ids"] and cut == 1
+    tokens = encoder.text.tokenize(["a cat", "a photo of a dog " * 9, "猫"])
+    batch = encoder.text.batch(tokens.rows, max(tokens.lengths))
+    assert batch["input_ids"].shape == (3, 16) and list(batch) == ["input_ids"]
+    assert tokens.cut.tolist() == [False, True, False] and tokens.unknown.tolist() == [False, False, True]
 
 
 def test_image_models_have_no_text_side(folders: dict[str, Path]) -> None:

@@ -222,7 +222,7 @@ def test_a_repository_of_the_hub(folders: dict[str, Path], tmp_path: Path, monke
     assert "leave it null" in refusal("hf-hub:org/name", pretrained="openai").message
 
 
-def bert_model(folder: Path) -> Path:
+def bert_model(folder: Path, pooler: str = "cls_last_hidden_state_pooler") -> Path:
     """A model whose text tower and tokeniser are transformers', as BiomedCLIP is: its folder, ready but for them."""
     import transformers
 
@@ -230,7 +230,7 @@ def bert_model(folder: Path) -> Path:
     tower = folder / "tower"
     transformers.BertConfig(vocab_size=40, max_position_embeddings=32, **sizes).save_pretrained(tower)
     text = {"hf_model_name": str(tower), "hf_tokenizer_name": "org/tower", "hf_proj_type": "mlp", "context_length": 16}
-    text |= {"hf_pooler_type": "cls_last_hidden_state_pooler"}
+    text |= {"hf_pooler_type": pooler}
     save(folder / "model", PLAIN | {"text_cfg": text})
     return folder / "model"
 

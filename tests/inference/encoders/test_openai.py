@@ -16,6 +16,7 @@ import torch
 
 from inference.encoders import Description, EncoderError, Look, Runtime, openai
 from inference.encoders.openai import MODELS, Architecture
+from inference.encoders.tokens import bpe_tokens
 from inference.encoders.torch_model import TorchEncoder
 from pipeline.schema import OpenAIModel, OpenAIPreprocessing
 from tests.inference.encoders.clips import (
@@ -77,12 +78,18 @@ def normalized(encoder: TorchEncoder, pixels: np.ndarray) -> torch.Tensor:
     return encoder.preprocessing.normalized(torch.from_numpy(pixels), torch.float32)
 
 
+def tokens_of(texts: list[str], context: int) -> tuple[torch.Tensor, int]:
+    made = bpe_tokens(openai._tokenizer(), texts, context, lambda rows: rows.argmax(1).numpy() + 1)
+    assert made.lengths.tolist() == [row.tolist().index(49407) + 1 for row in made.rows]
+    return torch.stack(made.rows), int(made.cut.sum())
+
+
 @pytest.mark.parametrize("form", SAVE)
 @pytest.mark.parametrize("architecture", TINY)
 def test_vectors_are_those_of_an_independent_network(tmp_path: Path, architecture: Architecture, form: str) -> None:
     state = random_state(architecture)
     encoder = loaded(SAVE[form](tmp_path / "x.pt", state, architecture))
-    pixels, tokens = random_pixels(architecture), openai.tokens_of(TEXTS, 77)[0]
+    pixels, tokens = random_pixels(architecture), tokens_of(TEXTS, 77)[0]
     images, texts = encoder.encode_images(pixels), encoder.encode_texts(TEXTS)
     assert apart(images, images_by_hand(state, architecture, normalized(encoder, pixels))) < SAME
     assert apart(texts, texts_by_hand(state, architecture, tokens)) < SAME
@@ -97,7 +104,7 @@ def test_vectors_are_those_of_an_independent_network(tmp_path: Path, architectur
 def test_an_archive_is_read_as_openais_loader_reads_it(tmp_path: Path, architecture: Architecture, half: bool) -> None:
     path = save_archive(tmp_path / "x.pt", random_state(architecture, half=half), architecture)
     encoder, reference = loaded(path), loaded_by_open_clip(path)
-    pixels, tokens = random_pixels(architecture), openai.tokens_of(TEXTS, 77)[0]
+    pixels, tokens = random_pixels(architecture), tokens_of(TEXTS, 77)[0]
     with torch.inference_mode():
         expected = reference.encode_image(normalized(encoder, pixels)).numpy()
         texts = reference.encode_text(tokens).numpy()
@@ -164,7 +171,7 @@ def test_a_text_that_is_too_long_is_cut_and_counted(tmp_path: Path, caplog: pyte
 
 
 def test_tokens_are_openais() -> None:
-    tokens, cut = openai.tokens_of(["a photo of a cat", "<|endoftext|> <start_of_text>", "x " * 75, "x " * 76], 77)
+    tokens, cut = tokens_of(["a photo of a cat", "<|endoftext|> <start_of_text>", "x " * 75, "x " * 76], 77)
     assert cut == 1
     assert tokens.shape == (4, 77)
     assert tokens[0, :8].tolist() == [49406, 320, 1125, 539, 320, 2368, 49407, 0]
@@ -177,7 +184,7 @@ def test_tokens_are_open_clips() -> None:
     import open_clip
 
     texts = ["It’s a “smart” quote", "&lt;b&gt; caf\u00e9 ﬁne", "schÃ¶n", "  MRI:  T2-weighted\n", "日本 🐕"]
-    np.testing.assert_array_equal(openai.tokens_of(texts, 77)[0].numpy(), open_clip.tokenize(texts).numpy())
+    np.testing.assert_array_equal(tokens_of(texts, 77)[0].numpy(), open_clip.tokenize(texts).numpy())
 
 
 @pytest.mark.parametrize("preprocessing", ["openai", "transformers"])
@@ -360,7 +367,7 @@ def test_the_whole_architecture(tmp_path: Path, name: str, caplog: pytest.LogCap
     assert (found.model, found.weights) == (name, (str(path),))
     encoder, reference = openai.load({}, found, EXACT), loaded_by_open_clip(path)
     pixels = random_pixels(architecture, 3)
-    batch, tokens = normalized(encoder, pixels), openai.tokens_of(TEXTS, 77)[0]
+    batch, tokens = normalized(encoder, pixels), tokens_of(TEXTS, 77)[0]
     with torch.inference_mode():
         expected, texts = reference.encode_image(batch).numpy(), reference.encode_text(tokens).numpy()
     assert apart(encoder.encode_images(pixels), expected) < SAME
