@@ -45,6 +45,7 @@ def _print(text: str) -> int:
 def _run() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here instead of being printed by it
     os.environ["CLIPSCOPE_HOME"] = str(HOME)  # conf/config.yaml finds conf/user by it
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # its own keeps what tables no longer need
 
     import hydra
     from hydra.errors import HydraException

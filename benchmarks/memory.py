@@ -43,7 +43,7 @@ def peaks(command: list[str]) -> tuple[dict[int, float], float]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
             for pid in [process.pid, *_children(process.pid)]:
-                found[pid] = max(found.get(pid, 0.0), _peak(pid))
+                found[pid] = _peak(pid) or found.get(pid, 0.0)  # the last: a process begins as a copy of its parent
             time.sleep(0.02)
         errors = process.stderr.read() if process.stderr else ""
     if process.returncode:

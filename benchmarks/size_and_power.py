@@ -149,7 +149,7 @@ def settings(projection: str) -> Any:
 def verdict(family: str, number: int, projection: str) -> dict[str, Any]:
     """One set through the stages."""
     from pipeline.stage import Workspace
-    from pipeline.stages import clustering, replicates, significance
+    from pipeline.stages import clustering, k_support, replicates, significance
 
     logging.disable(logging.CRITICAL)
     chosen = settings(projection)
@@ -161,9 +161,10 @@ def verdict(family: str, number: int, projection: str) -> dict[str, Any]:
         workspace = Workspace(Path(folder))
         clusters = clustering.run(chosen, workspace, images, vectors, places)["clusters"]
         made = replicates.run(chosen, workspace, images, vectors, places)
-        no_range = pd.DataFrame({"k": [], "silhouette_projection": [], "inertia_projection": []}, dtype=float)
-        found = significance.run(chosen, workspace, vectors, clusters, no_range, **made)["verdict"].iloc[0]
-    numbers = {name: round(float(found[name]), 4) for name in ("excess", "p", "gap")}
+        no_range = pd.DataFrame({"k": [], "silhouette_projection": []}, dtype=float)
+        k_gate = k_support.run(chosen, workspace, vectors, no_range, **made)["k_gate"]
+        found = significance.run(chosen, workspace, vectors, clusters, k_gate, **made)["verdict"].iloc[0]
+    numbers = {name: round(float(found[name]), 4) for name in ("excess", "p", "gap", "gap_sd", "gap_p")}
     return {"family": family, "set": number, "projection": projection, "verdict": found["verdict"], **numbers}
 
 

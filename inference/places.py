@@ -32,7 +32,8 @@ HELD = 64 * 2**20  # bytes of each open Parquet column that a process keeps
 READ = 4 * 2**20  # of them read at a time, about
 
 _INSIDE = re.compile(r"(zip|tar|parquet|arrow)://(.*)::([^:].*)", re.DOTALL)
-_TURNED = re.compile(r"turned://(90|180|270)::(.+)", re.DOTALL)
+TURNED = "turned://"  # begins the place of an image that is to be turned
+_TURNED = re.compile(rf"{TURNED}(90|180|270)::(.+)", re.DOTALL)
 
 
 class UnreadableImage(Exception):
@@ -56,7 +57,7 @@ def turned(place: str, degrees: int) -> str:
     of what an EXIF block says. ValueError for other angles."""
     if degrees not in (0, 90, 180, 270):
         raise ValueError(f"an image is turned by 0, 90, 180 or 270 degrees, not by {degrees}")
-    return f"turned://{degrees}::{place}" if degrees else place
+    return f"{TURNED}{degrees}::{place}" if degrees else place
 
 
 def turn_of(place: str) -> int:

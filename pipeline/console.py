@@ -76,6 +76,12 @@ class Say:
                 self.out.print(table)
         if line := _suggested_k(run):
             self.out.print(Text(line))
+        if line := _labels(run):
+            self.out.print(Text(line))
+        from pipeline.console_words import parts
+
+        for part in parts(run):
+            self.out.print(part)
 
     def verdict(self, run: Any) -> None:
         """Whether there are clusters, in a line, or that nothing was compared."""
@@ -96,7 +102,7 @@ class Say:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Any small table; the first column is text, the others numbers."""
-        made = _table(title)
+        made = new_table(title)
         for i, column in enumerate(columns):
             made.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
         for row in rows:
@@ -114,13 +120,17 @@ def number(value: float | None) -> str:
 def _headline(record: dict[str, Any], metrics: dict[str, float]) -> str:
     images, encoder = record["images"], record["encoder"]
     done = {stage["name"] for stage in record["stages"] if stage["status"] == "done"}
+    from pipeline.report.words import about_texts, subject
+
     count = f"{images['read']:,} images" if "read" in images else f"{images['listed']:,} images listed"
-    parts = [f"[bold]{escape(record['dataset']['name'])}[/]: {count}"]
+    if about_texts(record):
+        count = f"{metrics.get('texts/entries', 0):,.0f} entries"
+    parts = [f"[bold]{escape(subject(record))}[/]: {count}"]
     if images.get("classes"):
         parts[0] += f", {images['classes']} classes"
     if images.get("skipped"):
         parts[0] += f", [yellow]{images['skipped']:,} skipped[/]"
-    if "dimension" in encoder:
+    if encoder.get("dimension"):
         parts.append(f"encoder {escape(encoder['name'])}, {encoder['dimension']:,}-D")
         if encoder["name"] == "checkpoint":  # whose settings do not say what it is
             parts[-1] += f", recognised as {escape(encoder['recognised'])}"
@@ -138,7 +148,8 @@ def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, amount=amount + (f"  {timedelta(seconds=round(left))} left" if left else ""))
 
 
-def _table(title: str) -> Table:
+def new_table(title: str) -> Table:
+    """An empty table in the look of all of them."""
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
@@ -154,7 +165,7 @@ def _cluster_scores(metrics: dict[str, float]) -> Table | None:
             found[space, "silhouette_euclidean" if name == "silhouette" else name] = value
     if not found:
         return None
-    table = _table("clusters: each score in the space named (scores of different spaces do not compare)")
+    table = new_table("clusters: each score in the space named (scores of different spaces do not compare)")
     table.add_column("score")
     for space in SPACES:
         table.add_column(space, justify="right")
@@ -171,7 +182,7 @@ def _label_scores(run: Any) -> Table | None:
     if not run.has("label_scores"):
         return None
     frame = run.table("label_scores")
-    table = _table("each label for itself: images that show it against others, cosines in the embedding space")
+    table = new_table("each label for itself: images that show it against others, cosines in the embedding space")
     table.add_column("label")
     for name in ("images", "others", "AUC", "gap", "95 % interval", "of the 5 nearest", "by chance"):
         table.add_column(name, justify="right")
@@ -194,7 +205,7 @@ def _compared_scores(run: Any) -> Table | None:
     found = rows(run)
     if not found:
         return None
-    table = _table("against clouds without clusters: what the same steps make of them")
+    table = new_table("against clouds without clusters: what the same steps make of them")
     table.add_column("score")
     for name in ("images ± sd", "clouds ± sd", "excess", "p"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -226,12 +237,20 @@ def _suggested_k(run: Any) -> str:
     return f"how many clusters? {said}" if said else ""
 
 
+def _labels(run: Any) -> str:
+    """How far clusters and embedding know the labels; '' where there are none."""
+    from pipeline.report.trust import labels_in_words
+
+    said = labels_in_words(run)
+    return f"labels? {said}" if said else ""
+
+
 def _class_scores(metrics: dict[str, float]) -> Table | None:
     """Pairs within against pairs between, before and after centring, each with what tells them apart."""
     places = {"": "", "centered/": ", centred"}
     if not any(f"class_distances/{key}/all/mean" in metrics for key in ("within", "between")):
         return None
-    table = _table("class distances: cosines in the embedding space (centred: seen from the mean of all images)")
+    table = new_table("class distances: cosines in the embedding space (centred: seen from the mean of all images)")
     table.add_column("pairs of images")
     for name in ("mean", "95 % interval", "sd", "min", "max", "AUC", "d′", "overlap"):
         table.add_column(name, justify="right")
@@ -260,7 +279,7 @@ def _each_class(run: Any) -> Table | None:
     rows = run.table("class_summary").to_dict("records")
     if len(rows) > _CLASSES_UP_TO:
         return None
-    table = _table("each class: length of its centre, radius (farthest image), cosines of its pairs, nearest class")
+    table = new_table("each class: length of its centre, radius (farthest image), cosines of its pairs, nearest class")
     table.add_column("class")
     for name in ("images", "centre", "radius", "mean", "sd", "min", "max"):
         table.add_column(name, justify="right")

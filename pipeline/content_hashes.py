@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from blake3 import blake3
@@ -21,12 +22,13 @@ from inference.places import UnreadableImage, container_of, read_bytes
 SETTLED = 2.0  # seconds after which a file's time stamps can be believed to change with its content
 CHUNK = 8 * 2**20  # bytes read at a time
 PARALLEL = 2**20  # bytes from which one hash is worth several threads
-REMEMBERED = 20_000  # files after which their hashes are put down, so that a kill costs no more
+REMEMBERED = 10_000  # files after which their hashes are put down and let go, so that a kill costs no more
 TOGETHER = 16  # files that a thread takes at a time
 MISSING = ("", "")  # mark and hash of a file that is not known
 
 Progress = Callable[[int, int], None]
-Hashed = Callable[[str, Callable[[], bool]], str]  # of a place, unless it is told to stop
+Told = Callable[[int], None]  # how many are done
+Hashed = Callable[..., str]  # of a place, unless `stopped`, a function, tells it to stop
 
 
 class ContentHashes:
@@ -40,37 +42,58 @@ class ContentHashes:
 
     def of(self, places: Sequence[str], progress: Progress) -> list[str]:
         """BLAKE3 of each place (inference.places), 64 hexadecimal digits; for what cannot be read, the reason."""
+        return list(self.each(places, progress))
+
+    def each(self, places: Sequence[str], progress: Progress) -> Iterator[str]:
+        """The same one after the other: of a million, only some are held here at a time."""
         return self._all("blake3", blake3_of, places, progress)
 
     def sha256(self, paths: Sequence[str], progress: Progress) -> list[str]:
         """SHA-256 of each file: what published weights are known by."""
-        return self._all("sha256", sha256_of, paths, progress)
+        return list(self._all("sha256", sha256_of, paths, progress))
 
-    def _all(self, kind: str, hashed: Hashed, places: Sequence[str], progress: Progress) -> list[str]:
+    def _all(self, kind: str, hashed: Hashed, places: Sequence[str], progress: Progress) -> Iterator[str]:
+        with _threads() as (pool, stopped):
+            for start in range(0, len(places), REMEMBERED):
+                part = list(places[start : start + REMEMBERED])
+
+                def told(done: int, start: int = start) -> None:
+                    progress(start + done, len(places))
+
+                yield from self._part(kind, partial(hashed, stopped=stopped), part, pool, told)
+
+    def _part(
+        self, kind: str, hashed: Callable[[str], str], places: list[str], pool: ThreadPoolExecutor, told: Told
+    ) -> list[str]:
+        """The hashes of so many places that all may be held."""
         marks = _marks(places)
         known = self._known(kind, places)
         todo = [i for i, place in enumerate(places) if not marks[i] or known.get(place, MISSING)[0] != marks[i]]
         fresh: dict[int, str] = {}
-        with _threads() as (pool, stopped):
-            for part in _parts(todo, REMEMBERED):
-                some = list(_parts(part, TOGETHER))
-                hashes = pool.map(lambda rows: [hashed(places[i], stopped) for i in rows], some)
-                for rows, values in zip(some, hashes, strict=True):
-                    fresh |= zip(rows, values, strict=True)
-                    progress(len(places) - len(todo) + len(fresh), len(places))
-                settled = [(places[i], marks[i], fresh[i]) for i in part if marks[i] and len(fresh[i]) == 64]
-                self._remember(kind, settled)
+        some = list(_parts(todo, TOGETHER))
+        hashes = pool.map(lambda rows: [hashed(places[i]) for i in rows], some)
+        for rows, values in zip(some, hashes, strict=True):
+            fresh |= zip(rows, values, strict=True)
+            told(len(places) - len(todo) + len(fresh))
+        settled = [(places[i], marks[i], fresh[i]) for i in todo if marks[i] and len(fresh[i]) == 64]
+        self._remember(kind, settled)
         return [fresh[i] if i in fresh else known[place][1] for i, place in enumerate(places)]
 
     def _known(self, kind: str, places: Sequence[str]) -> dict[str, tuple[str, str]]:
         if self.file is None or not self.file.is_file():
             return {}
-        wanted = set(places)
         known: dict[str, tuple[str, str]] = {}
         with self._forgiven(), contextlib.closing(sqlite3.connect(self.file, timeout=30)) as memory:
-            rows = memory.execute("SELECT place, mark, hash, checksum FROM checked_contents WHERE kind = ?", (kind,))
+            memory.execute("PRAGMA temp_store = MEMORY")
+            memory.execute("CREATE TEMP TABLE wanted (place TEXT)")
+            memory.executemany("INSERT INTO wanted VALUES (?)", ((place,) for place in places if _is_text(place)))
+            rows = memory.execute(
+                "SELECT c.place, mark, hash, checksum FROM wanted "
+                "CROSS JOIN checked_contents AS c ON c.kind = ? AND c.place = wanted.place",
+                (kind,),
+            )
             for place, mark, value, checksum in rows:
-                if place in wanted and checksum == _checksum(kind, place, mark, value):
+                if checksum == _checksum(kind, place, mark, value):
                     known[place] = (mark, value)
         return known
 
@@ -131,10 +154,12 @@ def blake3_of(place: str, stopped: Callable[[], bool] = lambda: False) -> str:
 
 def blake3_of_file(path: Path) -> str:
     """The same of a file of ours, on all cores. Raises OSError."""
-    state = blake3(max_threads=blake3.AUTO) if path.stat().st_size >= PARALLEL else blake3()
-    with path.open("rb") as file:
-        while part := file.read(CHUNK):
-            state.update(part)
+    size = path.stat().st_size
+    state = blake3(max_threads=blake3.AUTO) if size >= PARALLEL else blake3()
+    part = memoryview(bytearray(min(CHUNK, size + 1)))  # one for all: two of them would be alive at a time
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(part):
+            state.update(part[:count])
     return state.hexdigest()
 
 

@@ -39,8 +39,16 @@ def _bytes_per_image(encoder: Any) -> int:
 def _rows(job: Any, store: Store, use: bool, say: Say) -> tuple[list[list[str]], dict[str, Any]]:
     keys, made = Keys(job.config), {"found": job.found}
     hashes = ContentHashes(store.root if use else None)
-    rows = []
+    rows: list[list[str]] = []
+    unknown: set[str] = set()
+    for taken in job.taken:
+        keys.found(taken.keys)
     for stage in job.plan.stages:
+        awaited = {*stage.needs, *stage.requires(settings_of(stage, job.config))}
+        if awaited & unknown or (stage.fingerprints and awaited - made.keys()):
+            unknown |= {*stage.makes}
+            rows.append([stage.name, "not known yet", ""])
+            continue
         if stage.fingerprints:
             made |= _look(stage, job.config, made, hashes, say)
             keys.found(stage.fingerprints(made))
@@ -60,9 +68,11 @@ def _look(stage: Stage, config: Any, made: dict[str, Any], hashes: ContentHashes
             Path(),
             progress,
             content_hashes=lambda paths: hashes.of(paths, progress),
+            each_content_hash=lambda paths: hashes.each(paths, progress),
             sha256=lambda paths: hashes.sha256(paths, progress),
         )
-        return stage.run(settings_of(stage, config), workspace, **{need: made[need] for need in stage.needs})
+        needs = {need: made[need] for need in stage.needs} | {use: made.get(use) for use in stage.uses}
+        return stage.run(settings_of(stage, config), workspace, **needs)
 
 
 def _time(store: Store, stage: str, images: int) -> str:

@@ -32,18 +32,19 @@ class Keys:
         self.config = config
         self.artifacts: dict[str, str | None] = {}
 
-    def found(self, fingerprints: Mapping[str, str]) -> None:
+    def found(self, fingerprints: Mapping[str, str | None]) -> None:
         """A stage that looks at the world has made these."""
         self.artifacts.update(fingerprints)
 
     def explain(self, stage: Stage) -> dict[str, Any]:
         """All that enters the stage's key."""
+        uses = {name: self.artifacts[name] for name in stage.uses if name in self.artifacts}
         return {
             "stage": stage.name,
             "version": stage.version,
             "packages": {name: version(name) for name in stage.packages},
             "settings": keyed_settings(stage, self.config),
-            "needs": {need: self.artifacts[need] for need in stage.needs},
+            "needs": {need: self.artifacts[need] for need in stage.needs} | uses,
         }
 
     def of(self, stage: Stage) -> str | None:
@@ -61,6 +62,7 @@ class Keys:
     def of_pictures(self, stage: Stage) -> str | None:
         """The key of the stage's pictures."""
         inputs = {name: self.artifacts[name] for name in (*stage.makes, *stage.needs, *stage.draw_needs)}
+        inputs |= {name: self.artifacts[name] for name in stage.uses if name in self.artifacts}
         if None in inputs.values():
             return None
         return digest(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.errors import CallError, one_of
 from pipeline.stage import Facts, Stage
@@ -28,8 +29,14 @@ def producers(stages: Iterable[Stage]) -> dict[str, Stage]:
     return made
 
 
-def order(wanted: Sequence[str], known: Mapping[str, Stage], given: Sequence[str] = ()) -> tuple[Stage, ...]:
-    """The wanted stages and all that they need, producers first. `given`: artifacts that are there already.
+def order(
+    wanted: Sequence[str],
+    known: Mapping[str, Stage],
+    given: Collection[str] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[Stage, ...]:
+    """The wanted stages and all that they need, producers first. `given`: artifacts that are there already; settings:
+    stage name -> its settings, without which what a stage requires by them does not come along.
 
     Raises CallError for an unknown name, a need that nothing makes, two makers of one artifact, or a cycle.
     """
@@ -44,7 +51,7 @@ def order(wanted: Sequence[str], known: Mapping[str, Stage], given: Sequence[str
             return
         if stage.name in asked:
             raise CallError(f"stages: these need each other: {' -> '.join((*asked, stage.name))}")
-        for need in (*stage.needs, *stage.draw_needs):
+        for need in _needed(stage, settings):
             if need in given:
                 continue
             if need not in maker:
@@ -57,13 +64,19 @@ def order(wanted: Sequence[str], known: Mapping[str, Stage], given: Sequence[str
     return _early_first(ordered, list(known))
 
 
+def _needed(stage: Stage, settings: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What the stage cannot do without, pictures included."""
+    required = stage.requires(settings[stage.name]) if settings else ()
+    return (*stage.needs, *stage.draw_needs, *required)
+
+
 def _early_first(stages: list[Stage], names: list[str]) -> tuple[Stage, ...]:
     """Of the stages that could come next, the one that stands first in `names`: checks come before costly work."""
     waiting = sorted(stages, key=lambda stage: names.index(stage.name))
     done: list[Stage] = []
     while waiting:
         open_needs = {name for stage in waiting for name in stage.makes}
-        ready = (s for s in waiting if not open_needs.intersection((*s.needs, *s.draw_needs)))
+        ready = (s for s in waiting if not open_needs.intersection((*s.needs, *s.draw_needs, *s.uses)))
         done.append(stage := next(ready))
         waiting.remove(stage)
     return tuple(done)
@@ -73,17 +86,17 @@ def plan(
     wanted: Sequence[str],
     known: Mapping[str, Stage],
     facts: Facts,
-    settings: Mapping[str, object],
+    settings: Mapping[str, Any],
     strict: bool,
-    given: Sequence[str] = (),
+    given: Collection[str] = (),
     always: Sequence[str] = (),
 ) -> Plan:
     """What will be done. settings: stage name -> its settings; always: stages that no run goes without. Where a stage
     refuses: CallError if `strict`, else it and all that needs it are left out."""
     refused: dict[str, str] = {}
-    for stage in order(wanted, known, given):
+    for stage in order(wanted, known, given, settings):
         reason = stage.refuse(facts, settings[stage.name]) if stage.refuse else None
-        reason = reason or _needs_refused(stage, known, refused)
+        reason = reason or _needs_refused(stage, known, refused, settings)
         if reason:
             refused[stage.name] = reason
     if strict and refused:
@@ -94,12 +107,15 @@ def plan(
         causes = [f"stage '{name}' cannot be done: {reason}" for name, reason in refused.items()]
         raise CallError(*causes or ["stages: no stage is named"])
     left_out = tuple((name, reason) for name, reason in refused.items() if known[name].concerns(facts))
-    return Plan(order([*possible, *always], known, given), left_out)
+    return Plan(order([*possible, *always], known, given, settings), left_out)
 
 
-def _needs_refused(stage: Stage, known: Mapping[str, Stage], refused: Mapping[str, str]) -> str | None:
+def _needs_refused(
+    stage: Stage, known: Mapping[str, Stage], refused: Mapping[str, str], settings: Mapping[str, Any]
+) -> str | None:
     maker = producers(known.values())
-    for need in (*stage.needs, *stage.draw_needs):
+    for need in _needed(stage, settings):
         if need in maker and maker[need].name in refused:
-            return f"it needs '{maker[need].name}', which was left out"
+            why = refused[maker[need].name]
+            return why if why.endswith("=none") else f"it needs '{maker[need].name}', which was left out"
     return None

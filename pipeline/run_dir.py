@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import CallError
+from pipeline.surroundings import give_memory_back
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where a table is read: a wrong call is answered without it
@@ -25,6 +26,7 @@ METRICS = "metrics.json"
 POINTS = "points.parquet"
 REPORT = "report.html"
 LOG = "run.log"
+ROWS = 10_000  # of a table that are read at a time
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Table:
         for file in self.files():
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             if file.endswith(".parquet"):
-                value.to_parquet(root / file, index=False)
+                value.to_parquet(root / file, index=False, row_group_size=10 * ROWS)
             else:
                 value.to_csv(root / file, index=False)
 
@@ -56,8 +58,20 @@ class Table:
 
         file = root / self.files()[0]
         if file.suffix == ".parquet":
-            return pd.read_parquet(file)
+            return _read_parquet(file)
         return pd.read_csv(file, dtype=str, keep_default_na=False, lineterminator="\n")  # a name may hold '\r'
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    """Some rows at a time: read at once, a table takes twice its memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**16) as opened:
+        parts = opened.iter_batches(ROWS, use_threads=False)
+        table = pa.Table.from_batches(parts, opened.schema_arrow).to_pandas()
+    give_memory_back()
+    return table
 
 
 @dataclass(frozen=True)
@@ -91,8 +105,64 @@ class Array:
         return loaded
 
 
+@dataclass(frozen=True)
+class FaissIndex:
+    """A Faiss index in Faiss' own format, memory-mapped when read."""
+
+    path: str
+
+    def files(self) -> tuple[str, ...]:
+        """Paths below the run folder."""
+        return (f"{self.path}.index",)
+
+    def save(self, value: Any, root: Path) -> None:
+        """Write under `root`."""
+        import faiss
+
+        target = root / self.files()[0]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        faiss.write_index(value, str(target))
+
+    def load(self, root: Path) -> Any:
+        """Memory-mapped, read-only. Raises CallError for a damaged file."""
+        import faiss
+
+        file = root / self.files()[0]
+        try:
+            return faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        except RuntimeError as error:
+            raise CallError(f"{file}: damaged: not a Faiss index") from error
+
+
+@dataclass(frozen=True)
+class LargeTable:
+    """An Arrow table, as Parquet and as an Arrow file that is memory-mapped when read: a slice costs no more than its
+    rows. `path` without ending."""
+
+    path: str
+
+    def files(self) -> tuple[str, ...]:
+        """Paths below the run folder."""
+        return (f"{self.path}.parquet", f"{self.path}.arrow")
+
+    def save(self, value: Path, root: Path) -> None:
+        """Link under `root` two finished files: `value` without their endings."""
+        for file in self.files():
+            link(value.with_suffix(Path(file).suffix), root / file)
+
+    def load(self, root: Path) -> Any:
+        """A pyarrow Table, memory-mapped, read-only. Raises CallError for a damaged file."""
+        import pyarrow as pa
+
+        file = root / self.files()[1]
+        try:
+            return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise CallError(f"{file}: damaged: not an Arrow file") from error
+
+
 # artifact -> how it is stored. `embeddings/` has clip-retrieval's layout.
-ARTIFACTS: dict[str, Table | Array] = {
+ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable] = {
     "candidates": Table("listing/candidates"),
     "image_labels": Table("listing/image_labels"),
     "reading": Table("embedding/reading"),
@@ -138,10 +208,37 @@ ARTIFACTS: dict[str, Table | Array] = {
     "null_projections": Array("replicates/null_projections"),
     "half_projections": Array("replicates/half_projections"),
     "null_half_projections": Array("replicates/null_half_projections"),
+    "k_choice": Table("k_support/k_choice"),
+    "k_votes": Table("k_support/k_votes"),
+    "k_gate": Table("k_support/k_gate"),
     "null_scores": Table("significance/null_scores"),
     "cluster_support": Table("significance/cluster_support"),
-    "k_choice": Table("significance/k_choice"),
     "verdict": Table("significance/verdict"),
+    "texts": LargeTable("texts/texts"),
+    "texts_skipped": Table("texts/skipped", ("csv",)),
+    "texts_summary": Table("texts/summary"),
+    "text_embeddings": Array("text_index/text_emb/text_emb_0000"),
+    "text_encoding": Table("text_embedding/text_encoding"),
+    "text_index": FaissIndex("text_index/text"),
+    "text_index_metadata": Table("text_index/metadata/metadata_0000", ("parquet",)),
+    "text_index_quality": Table("text_index/text_index_quality"),
+    "image_index": FaissIndex("image_index/image"),
+    "image_index_quality": Table("image_index/image_index_quality"),
+    "tags": Table("tagging/tags"),
+    "tag_counts": Table("tagging/tag_counts"),
+    "tag_categories": Table("tagging/tag_categories"),
+    "hubness": Table("tagging/hubness"),
+    "group_names": Table("naming/group_names"),
+    "predictions": Table("zero_shot/predictions"),
+    "zero_shot_scores": Table("zero_shot/zero_shot_scores"),
+    "zero_shot_classes": Table("zero_shot/zero_shot_classes"),
+    "zero_shot_confusion": Table("zero_shot/zero_shot_confusion"),
+    "zero_shot_calibration": Table("zero_shot/zero_shot_calibration"),
+    "zero_shot_coverage": Table("zero_shot/zero_shot_coverage"),
+    "class_text_similarities": Table("zero_shot/class_text_similarities"),
+    "retrieval_scores": Table("retrieval/retrieval_scores"),
+    "retrieval_ranks": Table("retrieval/retrieval_ranks"),
+    "hits": Table("search/hits"),
 }
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from pipeline import record as facts_of
 from pipeline.cache import Entry, Store
 from pipeline.console import Say
 from pipeline.content_hashes import ContentHashes
-from pipeline.errors import UserError, of_system
+from pipeline.errors import CallError, UserError, of_system
 from pipeline.keys import Keys, captions_shown, settings_of
-from pipeline.plan import Plan, plan
+from pipeline.plan import Plan, order, plan
 from pipeline.run_dir import (
     ARTIFACTS,
     LOG,
@@ -38,7 +38,8 @@ from pipeline.run_dir import (
 from pipeline.schema import CacheUse, Config, SweepJob, plain
 from pipeline.stage import Facts, Stage, Workspace
 from pipeline.stages import known_stages
-from pipeline.surroundings import collected_warnings, log_file, terminated_is_interrupted
+from pipeline.surroundings import collected_warnings, give_memory_back, log_file, terminated_is_interrupted
+from pipeline.taken import Taken, nothing_found, same_encoder, takings
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Job:
     config: Config
     found: Any  # pipeline.datasets.candidates.Found
     plan: Plan
+    taken: tuple[Taken, ...] = ()
 
 
 def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | None = None) -> int:
@@ -72,6 +74,7 @@ def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | 
             show(job, say)
             return 0
         going = Going(job, command, sweep, say)
+        del job  # what the data set listed is let go once it is no longer needed
     except OSError as error:
         say.error(of_system(error, folders))
         return 1
@@ -102,21 +105,64 @@ def _redraw(config: Config, command: str, sweep: SweepJob | None, say: Say) -> i
 
 def prepare(config: Config, say: Say) -> Job:
     """List the data set and plan the stages: all that can be found wrong before anything is made. Raises CallError."""
-    from pipeline.datasets import find
-
-    with say.progress("looking") as progress:
-        found = find(config.dataset, Path(config.paths.data), fetch=not config.dry_run, progress=progress)
     known = known_stages()
-    captioned = bool(found.table["caption"].notna().any())
-    facts = Facts(len(found.table), found.classes, captioned, found.labels is not None)
+    taken = takings(config, known)
+    given = {"found", *(name for some in taken for name in some.keys)}
     settings = {name: settings_of(stage, config) for name, stage in known.items()}
-    strict, always = _strict(config), ("images",)  # what was read and what was not is said of every run
-    planned = plan(config.stages, known, facts, settings, strict, given=("found",), always=always)
+    wanted = [name for name in config.stages if not given.issuperset(known[name].makes)]
+    if not wanted:
+        raise CallError(f"from_run: nothing is left to do, the run has it all: {config.from_run}")
+    coming = {stage.name for stage in order(wanted, known, given, settings)}
+    found = _found(config, taken, "listing" in coming, say)
     with say.progress("looking"), collected_warnings():  # the stages themselves will say them again
+        encoder = _encoder_facts(config, known["encoder"], settings, taken, "encoder" in coming)
+        facts = _facts(config, found, encoder)
+        # what was read and what was not is said of every run with images
+        always = ("images",) if "listing" in coming and "images" not in given else ()
+        planned = plan(wanted, known, facts, settings, _strict(config), given, always)
         for stage in planned.stages:
             if stage.first_look:
                 stage.first_look(settings[stage.name])
-    return Job(config, found, planned)
+    return Job(config, found, planned, taken)
+
+
+def _found(config: Config, taken: Sequence[Taken], listed: bool, say: Say) -> Any:
+    """What the data set lists; what the run listed whose images are taken; nothing where no stage looks at images."""
+    from pipeline.datasets import find
+
+    of_run = [some.found() for some in taken if some.key == "from_run"]
+    if of_run:
+        return of_run[0]
+    if not listed:
+        return nothing_found()
+    with say.progress("looking") as progress:
+        return find(config.dataset, Path(config.paths.data), fetch=not config.dry_run, progress=progress)
+
+
+def _encoder_facts(
+    config: Config, stage: Stage, settings: Mapping[str, Any], taken: Sequence[Taken], coming: bool
+) -> dict[str, Any]:
+    """What is known of the encoder before it is loaded; where a run's vectors are taken, it must be theirs."""
+    if not coming:
+        return taken[0].encoder if taken else {}
+    workspace = Workspace(Path())
+    if taken:  # only then the weights are read before the run has its folder
+        hashes = ContentHashes(Path(config.paths.cache) if config.cache is CacheUse.use else None)
+        workspace.content_hashes = lambda paths: hashes.of(paths, workspace.progress)
+        workspace.sha256 = lambda paths: hashes.sha256(paths, workspace.progress)
+    handle = stage.run(settings[stage.name], workspace)["encoder"]
+    facts: dict[str, Any] = handle.facts()
+    for some in taken:
+        for side, vectors in (("images", "image_embeddings"), ("texts", "text_embeddings")):
+            if vectors in some.keys:
+                same_encoder(some, facts, side)
+    return facts
+
+
+def _facts(config: Config, found: Any, encoder: Mapping[str, Any]) -> Facts:
+    captioned = bool(found.table["caption"].notna().any())
+    several = found.labels is not None
+    return Facts(len(found.table), found.classes, captioned, several, config.encoder.name, bool(encoder.get("texts")))
 
 
 def _strict(config: Config) -> bool:
@@ -137,7 +183,7 @@ class Going:
     """A run that has its folder."""
 
     def __init__(self, job: Job, command: str, place: SweepJob | None, say: Say) -> None:
-        self.job, self.config, self.say, self.place = job, job.config, say, place
+        self.job, self.config, self.say, self.place = replace(job, found=None), job.config, say, place
         self.began = time.monotonic()
         self.folders = _folders(self.config)
         if "paths.cache" in self.folders:
@@ -155,6 +201,8 @@ class Going:
         about = facts_of.sweep_record(place.number, place.overrides) if place else None
         self.record = facts_of.first_record(self.config, job.found, job.plan, command, about, HOME)
         self._write()
+        for taken in job.taken:
+            self._take(taken)
 
     def go(self) -> int:
         """All stages, then whatever can be said of them, however they ended."""
@@ -180,11 +228,29 @@ class Going:
             raise KeyboardInterrupt
         return status
 
+    def _take(self, taken: Taken) -> None:
+        """What the stages to come need of a finished run, as it was made there."""
+        needed = {"images", "skipped"}
+        for stage in self.job.plan.stages:
+            needed |= {*stage.needs, *stage.uses, *stage.draw_needs}
+        self.keys.found({name: key for name, key in taken.keys.items() if name in needed})
+        for file in taken.files(needed):
+            link(taken.run.folder / file, self.folder / file)
+        told = self.record.setdefault("taken", {"runs": {}, "stages": {}})
+        told["runs"][taken.key] = str(taken.run.folder)
+        brought = {name: key for name, key in taken.makers.items() if known_stages()[name].makes[0] in needed}
+        told["stages"] |= brought
+        self.metrics |= {key: value for key, value in taken.run.metrics.items() if key.split("/")[0] in brought}
+        if taken.key == "from_run":
+            self.record |= {name: taken.run.record[name] for name in ("dataset", "images", "skipped_reasons", "device")}
+        if "encoder" not in [stage.name for stage in self.job.plan.stages]:
+            self.record["encoder"] = taken.encoder
+
     def _stages(self) -> tuple[int, str, str | None]:
         """(exit status, status, reason). Nothing that a stage raises goes further."""
         current = "start"
         try:
-            for note in self.job.found.notes:
+            for note in self.made["found"].notes:
                 self._warn(note)
             for stage, entry in zip(self.job.plan.stages, self.record["stages"], strict=True):
                 current = stage.name
@@ -229,6 +295,7 @@ class Going:
                 made["seconds"] = time.monotonic() - start
             else:
                 made = self._kept(stage, entry, progress)
+        self._forget(stage)
         entry["seconds"] = round(time.monotonic() - start, 3)
         entry["computed_seconds"] = round(made["seconds"], 3)
         entry["peak_memory_mb"] = facts_of.peak_memory_mb()
@@ -241,6 +308,9 @@ class Going:
         self._write()
         if stage.check:
             stage.check(self.values, self.config)
+        if stage.deliver:
+            for line in stage.deliver(settings_of(stage, self.config), self.values):
+                self._warn(line)
         if stage.draw:
             with self.say.progress(f"{stage.name} pictures") as progress:
                 self._pictures(stage)
@@ -249,6 +319,17 @@ class Going:
         self._write()
         how = "cached" if entry["cache"] == "hit" else f"{entry['seconds']:.1f} s"
         self.say.note(f"{stage.name:<16} {how}")
+
+    def _forget(self, done: Stage) -> None:
+        """What no stage to come needs leaves memory. What is asked for all the same is read from the run folder again;
+        what is not there is kept for what this stage still has to do."""
+        stages = self.job.plan.stages
+        needed = {name for stage in stages[stages.index(done) + 1 :] for name in _looked_at(stage)}
+        rest = _looked_at(done) if done.check or done.draw or done.deliver else set()
+        needed |= {*rest, *done.makes} - ARTIFACTS.keys()
+        for name in self.made.keys() - needed:
+            del self.made[name]
+        give_memory_back()
 
     def _look(self, stage: Stage, progress: Callable[[int, int], None]) -> None:
         """A stage that looks at the world: never cached, what it finds is what the others' keys start from."""
@@ -292,7 +373,7 @@ class Going:
             if made[name] is not None:
                 ARTIFACTS[name].save(made[name], partial / "files")
         numbers = self._numbers(stage, made)
-        cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
+        cost = {"seconds": time.monotonic() - start, "images": self.record["images"]["listed"]}
         result = {"metrics": numbers, "warnings": warnings, **cost}
         if not stage.settled(made):
             self.keys.unsettle(stage)
@@ -300,13 +381,14 @@ class Going:
         return store.complete(partial, stage.name, key, self.keys.explain(stage), result)
 
     def _needs(self, stage: Stage) -> dict[str, Any]:
-        return {need: self.values[need] for need in stage.needs}
+        return {need: self.values[need] for need in stage.needs} | {use: self.values.get(use) for use in stage.uses}
 
     def _workspace(self, folder: Path, progress: Callable[[int, int], None]) -> Workspace:
         return Workspace(
             folder,
             progress,
             content_hashes=lambda paths: self.hashes.of(paths, progress),
+            each_content_hash=lambda paths: self.hashes.each(paths, progress),
             sha256=lambda paths: self.hashes.sha256(paths, progress),
             workers=self.config.embedding.workers,
             timeout=self.config.embedding.timeout,
@@ -349,7 +431,7 @@ class Going:
         captions = captions_shown(config)
         figures, lost = pictures.draw(stage, settings, self.values, config.images, config.plots, captions, config.seed)
         figure_files.save(figures, partial / "files" / stage.name, config.plots)
-        cost = {"seconds": time.monotonic() - start, "images": len(self.job.found.table)}
+        cost = {"seconds": time.monotonic() - start, "images": self.record["images"]["listed"]}
         if lost and store is not self.scratch:  # drawn with gaps: shown, but not kept for later
             self._warn(f"{stage.name}: {lost} images for the pictures can no longer be read")
             return self._this_time_only(name, partial, cost)
@@ -366,6 +448,8 @@ class Going:
         """What the record says about data and encoder, once the stage that knows has run."""
         if stage.name == "encoder":
             facts = facts_of.encoder_facts(self.made["encoder"], self.keys.artifacts["encoder"])
+            for taken in self.job.taken:
+                facts |= taken.encoder if "image_embeddings" in taken.keys else {}  # how they were computed
             self.record["encoder"] = facts | {"kind": facts["name"], "name": self.config.encoder.name}
         elif stage.name == "embedding":
             self.record["encoder"] |= facts_of.encoding_facts(self.values["encoding"])
@@ -392,6 +476,8 @@ class Going:
             from pipeline.points import points_table
 
             points_table(self.values).to_parquet(self.folder / POINTS, index=False)
+            self.made.clear()  # the report reads what it needs
+            give_memory_back()
         shutil.rmtree(self.scratch.root, ignore_errors=True)
         self._close(status, reason, write=False)
         from pipeline.report.build import render
@@ -418,7 +504,7 @@ class Going:
         if self.metrics:
             self.say.summary(Run(self.folder, self.record))
         for name, why in self.job.plan.left_out:
-            if why != "significance=none":  # a choice, and the verdict's line says what follows from it
+            if not why.endswith("=none"):  # a choice, and nothing that the data lack
                 self.say.warning(f"left out {name}: {why}")
         if status != "complete":
             self.say.error(f"{reason}" if status == "failed" else f"interrupted: {reason}")
@@ -429,6 +515,11 @@ class Going:
 
     def _write(self) -> None:
         write_json(self.folder / RECORD, self.record)
+
+
+def _looked_at(stage: Stage) -> set[str]:
+    """The artifacts that a stage gets."""
+    return {*stage.needs, *stage.uses, *stage.draw_needs}
 
 
 def _number(value: Any) -> float:

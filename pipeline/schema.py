@@ -458,6 +458,72 @@ class SelectionSpace(Enum):
     projection = "projection"
 
 
+class TextKind(Enum):
+    lines = "lines"
+    unigrams = "unigrams"
+    bigrams = "bigrams"
+    trigrams = "trigrams"
+
+
+@dataclass
+class TextSettings:
+    """Shared by every source of texts; where there are none, this is all."""
+
+    name: str = MISSING
+    source: str = MISSING  # none, folder, file, table, captions, labels or words
+
+
+@dataclass
+class LabelsText(TextSettings):
+    prefix: str = MISSING
+
+
+@dataclass
+class WordsText(TextSettings):
+    words: Texts = MISSING
+    prefix: str = MISSING
+
+
+@dataclass
+class GramSettings(TextSettings):
+    """Shared by sources that hold more than names."""
+
+    kinds: list[TextKind] = MISSING
+    lower: bool = MISSING
+    min_count: int = setting(low=1)
+    top_k: int = setting(low=1, high=10_000_000)
+    chunk_size: int = setting(low=1, high=10_000_000)
+    prefix: str = MISSING
+
+
+@dataclass
+class FilesText(GramSettings):
+    """A folder or a file, as `source` says."""
+
+    path: str = setting(path=True)
+    across_lines: bool = MISSING
+
+
+@dataclass
+class TableText(GramSettings):
+    path: str = setting(path=True)
+    column: str = MISSING
+    category_column: str | None = MISSING
+
+
+@dataclass
+class CaptionsText(GramSettings):
+    pass
+
+
+@dataclass
+class PromptSettings:
+    """How a class becomes texts: each template with the class in place of its `{}`."""
+
+    name: str = MISSING
+    templates: list[str] = MISSING
+
+
 @dataclass
 class KSelectionSettings:
     k_min: int = setting(low=2)
@@ -517,6 +583,77 @@ class ClassDistanceSettings:
     save_pairs: bool = MISSING
 
 
+BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # endings of a size
+
+
+def size_in_bytes(size: str) -> int:
+    """Of a size as in 500MB.
+
+    >>> size_in_bytes("1.5 kB")
+    1500
+    """
+    ending = max((end for end in BYTES if size.lower().endswith(end.lower())), key=len)
+    return int(float(size[: -len(ending)]) * BYTES[ending])
+
+
+@dataclass
+class IndexSettings:
+    memory: str = MISSING  # as in 4GB: an ending of BYTES
+    query_ms: float = setting(low=0.001)
+    recall: float = setting(low=0.1, high=1)
+    k: int = setting(low=1, high=10_000)
+    device: str = MISSING
+    seed: int = setting(low=0, high=2**31 - 1)
+
+
+class HubCorrection(Enum):
+    none = "none"
+    csls = "csls"
+
+
+@dataclass
+class TaggingSettings:
+    index: str | None = setting(path=True)
+    k: int = setting(low=1, high=10_000)
+    min_score: float | None = setting(low=-1, high=1)
+    hub_correction: HubCorrection = MISSING
+    sidecars: bool = MISSING
+    overwrite: bool = MISSING
+
+
+@dataclass
+class NamingSettings:
+    names: int = setting(low=1, high=100)
+    permutations: int = setting(low=0, high=100_000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
+@dataclass
+class ZeroShotSettings:
+    classes: list[str] = MISSING
+    names: str | None = setting(path=True)
+    top_k: int = setting(low=1, high=1000)
+    none_prompt: str | None = MISSING
+    threshold: float | None = setting(low=0, high=1)
+    resamples: int = setting(low=100, high=100_000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
+@dataclass
+class RetrievalSettings:
+    resamples: int = setting(low=100, high=100_000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
+@dataclass
+class SearchSettings:
+    queries: list[str] = MISSING
+    images: list[str] = setting(path=True)
+    minus: list[str] = MISSING
+    combine: bool = MISSING
+    k: int = setting(low=1, high=100_000)
+
+
 @dataclass
 class PlotSettings:
     formats: list[PictureFormat] = MISSING
@@ -539,6 +676,8 @@ class Config:
     projection: Any = MISSING
     clustering: Any = MISSING
     significance: Any = MISSING
+    text: Any = MISSING
+    prompts: Any = MISSING
     analysis: AnalysisSettings = MISSING
     stages: list[str] = MISSING
     seed: int = setting(low=0, high=2**32 - 1)
@@ -547,12 +686,19 @@ class Config:
     cache: CacheUse = MISSING
     dry_run: bool = MISSING
     run: str | None = setting(path=True)
+    from_run: str | None = setting(path=True)
     paths: PathSettings = field(default_factory=PathSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     data_quality: DataQualitySettings = field(default_factory=DataQualitySettings)
     class_distances: ClassDistanceSettings = field(default_factory=ClassDistanceSettings)
     k_selection: KSelectionSettings = field(default_factory=KSelectionSettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
+    tagging: TaggingSettings = field(default_factory=TaggingSettings)
+    naming: NamingSettings = field(default_factory=NamingSettings)
+    zero_shot: ZeroShotSettings = field(default_factory=ZeroShotSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
     plots: PlotSettings = field(default_factory=PlotSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
 
@@ -597,6 +743,16 @@ CHOICES: dict[str, dict[str, type]] = {
         "hdbscan": HdbscanClustering,
     },
     "significance": {"default": SignificanceSettings},
+    "text": {
+        "none": TextSettings,
+        "folder": FilesText,
+        "file": FilesText,
+        "table": TableText,
+        "captions": CaptionsText,
+        "labels": LabelsText,
+        "words": WordsText,
+    },
+    "prompts": {"default": PromptSettings},
 }
 
 
@@ -615,11 +771,14 @@ def plain(value: Any) -> Any:
 
 def restored(record: Mapping[str, Any]) -> Config:
     """The config of a recorded run, from `plain` of it. What an older run did not know is None."""
-    made = _filled(Config, record)
-    for group in CHOICES:
-        values = record.get(group) or {}
-        setattr(made, group, _filled(_class_of(group, values), values))
-    return made
+    return Config(**{f.name: restored_section(f.name, record.get(f.name)) for f in dataclasses.fields(Config)})
+
+
+def restored_section(name: str, values: Any) -> Any:
+    """A section or setting of a recorded run, from `plain` of it."""
+    if name in CHOICES:
+        return _filled(_class_of(name, values or {}), values or {})
+    return _typed(get_type_hints(Config)[name], values)
 
 
 def _class_of(group: str, values: Mapping[str, Any]) -> type:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ class Facts:
     classes: tuple[str, ...]  # sorted; empty: no labels
     captioned: bool = False
     several_labels: bool = False  # an image may have several: there is a table of them
+    encoder: str = ""  # its name
+    text_side: bool = False  # it sees texts too
 
 
 @dataclass
@@ -23,13 +25,15 @@ class Workspace:
     """What the runner lends a stage.
 
     folder: the stage's own, kept after a failure or a kill so that sharded work resumes; progress: to be told how
-    far it is (done, in all); content_hashes: BLAKE3 of images and files, remembered between runs; sha256: of files;
+    far it is (done, in all); content_hashes: BLAKE3 of images and files, remembered between runs; each_content_hash:
+    the same of more than should be in memory at once; sha256: of files;
     workers, timeout, batch_size: the `embedding` section of the config, which never changes a result.
     """
 
     folder: Path
     progress: Callable[[int, int], None] = lambda done, total: None
     content_hashes: Callable[[Sequence[str]], list[str]] = lambda paths: ["" for _ in paths]
+    each_content_hash: Callable[[Sequence[str]], Iterable[str]] = lambda paths: ("" for _ in paths)
     sha256: Callable[[Sequence[str]], list[str]] = lambda paths: ["" for _ in paths]
     workers: int | None = None
     timeout: float = 60.0
@@ -62,6 +66,8 @@ class Stage:
     run(settings, workspace, **needs) -> dict of makes; None for what was not asked for.
     settings: the config sections that it reads, attributes of the `settings` it is given. Only these, `version`,
         the versions of `packages` and the keys of its needs enter its cache key.
+    uses: artifacts that it takes where something makes them anyway; None where nothing does.
+    requires(settings): of `uses`, those that it cannot do without as it is set.
     draw(settings, made, needs, drawing) -> {name: Figure}: pictures of numbers that are there. draw_needs: artifacts
         that only the pictures need.
     metrics(made) -> {key below the stage's name: number}, for metrics.json.
@@ -76,6 +82,8 @@ class Stage:
     fingerprints(made) -> {artifact: fingerprint}: given by stages that look at the world (files, weights). They run
         every time, and the keys of others follow from what they found.
     settled(made): False where something failed that may pass (a timeout): shown, but not kept for later runs.
+    deliver(settings, values) -> lines to tell: what the user asked to have written elsewhere than in the run folder,
+        done every time, whether the result was cached or not. Raises RunError.
     unseeded(settings): True where a random choice has no seed; nothing that follows from it is cached.
     unsaved: makes that live in memory only.
     """
@@ -84,6 +92,8 @@ class Stage:
     needs: tuple[str, ...]
     makes: tuple[str, ...]
     run: Callable[..., dict[str, Any]]
+    uses: tuple[str, ...] = ()
+    requires: Callable[[Any], tuple[str, ...]] = lambda settings: ()
     settings: tuple[str, ...] = ()
     version: int = 1
     packages: tuple[str, ...] = ()
@@ -96,6 +106,7 @@ class Stage:
     first_look: Callable[[Any], None] | None = None
     fingerprints: Callable[[Mapping[str, Any]], dict[str, str]] | None = None
     settled: Callable[[Mapping[str, Any]], bool] = lambda made: True
+    deliver: Callable[[Any, Mapping[str, Any]], list[str]] | None = None
     unseeded: Callable[[Any], bool] = lambda settings: False
     keyed: Callable[[Any], Any] | None = None
     unsaved: tuple[str, ...] = ()

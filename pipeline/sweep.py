@@ -27,6 +27,8 @@ COMPARED = (
     "class_distances/centered/separation/all/auc",
     "clustering/inertia",
     "clustering/noise_share",
+    *(f"zero_shot/{name}" for name in ("top1", "top5", "macro", "ece", "majority")),
+    *(f"retrieval/{way}/recall_at_" for way in ("image_to_text", "text_to_image")),
 )
 # what is drawn: (key, label with its space)
 DRAWN = (
@@ -183,9 +185,10 @@ def _show(rows: pd.DataFrame, folder: Path) -> None:
     from pipeline.console import Say, number
 
     say = Say()
-    from pipeline.report.comparison import SEPARATION
+    from pipeline.report.comparison import OF_WORDS, SEPARATION
 
     keys = [key for key, _ in DRAWN if key in rows] or [key for key in (SEPARATION,) if key in rows]
+    keys += [key for key in OF_WORDS if key in rows and not key.endswith(("5", "10"))]
     spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n").replace("_", "\n") for key in keys]
     spaces = [space if key != SEPARATION else "class\ndistances\nauc" for key, space in zip(keys, spaces, strict=True)]
     trust = [name for name in ("verdict", "excess", "gap") if name in rows and rows[name].notna().any()]

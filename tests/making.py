@@ -204,6 +204,18 @@ def embed_slowly(images: str, folder: str, workers: str, pause: str) -> None:
     embed.embed(paths, trapped(float(pause)), Path(folder), workers=int(workers))
 
 
+def embed_texts_slowly(weights: str, folder: str, workers: str) -> None:
+    """For a process that is going to be killed: 800 texts in shards of 16."""
+    from inference import texts
+    from tests.inference import test_texts
+    from tests.model_files import look_at
+
+    texts.SHARD = 16
+    arguments = test_texts.ARGUMENTS | {"weights": weights}
+    handle = describe("openai", arguments, False, look_at(Path(weights).parent))
+    texts.embed_texts(test_texts.some(800), handle, Path(folder), workers=int(workers))
+
+
 def python_call(function: str, *arguments: object) -> list[str]:
     """A command that calls a function of this module in a new process (run it in ROOT)."""
     code = f"import sys; from tests import making; making.{function}(*sys.argv[1:])"

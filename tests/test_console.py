@@ -35,7 +35,7 @@ def test_the_scores_against_clouds(capsys: pytest.CaptureFixture[str]) -> None:
     ]  # fmt: skip
     assert "Measured on 2,000 of 9,827 images; the run's own scores are those above." in table
     assert "*: half of the images score otherwise than all." in table
-    assert "how many clusters? k = 2: silhouette, stability" in table
+    assert "how many clusters? k = 2: the best silhouette (2), the stability" in table
 
 
 def test_criteria_are_not_named_where_no_k_is_supported(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,10 @@ MUST_BE_GIVEN = {
     "open_clip": ["encoder.model=ViT-B-32"],
     "encoder=huggingface": ["encoder.model=a/b"],
     "timm": ["encoder.model=resnet18"],
+    "text=folder": ["text.path=/x"],
+    "text=file": ["text.path=/x"],
+    "text=table": ["text.path=/x", "text.column=x"],
+    "words": ["text.words=[x]"],
 }
 PAGE = (HOME / "docs" / "outputs.md").read_text(encoding="utf-8")
 HOLES = {
@@ -43,7 +47,8 @@ HOLES = {
     "<agreement>": "(ari|ami|nmi|accuracy|purity)",
     "<score>": "((best_)?silhouette|silhouette_cosine|silhouette_euclidean|calinski_harabasz|davies_bouldin)",
     "<compared>": "(null_mean|null_sd|excess|p|half_mean|half_sd)",
-    "<trust>": "(gap|null_gap|k_low|k_high|k_gate)",
+    "<trust>": "(gap|gap_sd|null_gap|k_low|k_high|k_gate)",
+    "<vote>": "(silhouette|stability|knee)",
     "<told>": "(knn_accuracy|probe_accuracy)",
     "<class>": r"[^/|]+",
     "<k>": r"\d+",
@@ -96,12 +101,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
         "encoder.size=8",
         "analysis.stages=[label_scores]",
     )
+    cli("stages=[texts]", "text=words", "text.words=[a cat,a dog]")
     return cli
 
 
 def runs(written: Clipscope) -> list[Run]:
-    """A run with one label an image, and one with several: together they write all there is."""
-    return [load_run(written.sweeps()[0] / "0"), load_run(written.folders()[0])]
+    """A run with one label an image, one with several, and one of words: together they write all there is."""
+    return [load_run(written.sweeps()[0] / "0"), *map(load_run, written.folders())]
 
 
 def both_ways(found: set[str], listed: list[str]) -> None:
@@ -137,9 +143,10 @@ def test_names_and_columns_of_tables(written: Clipscope) -> None:
     assert set(made) == set(ARTIFACTS)
     for name, _, said in rows:
         value = made[name.strip("`")]
-        if isinstance(value, pd.DataFrame):
+        columns = list(value.columns) if isinstance(value, pd.DataFrame) else getattr(value, "column_names", None)
+        if columns is not None:
             listed = " ".join(re.findall(r"`([^`]*)`", said)).split()
-            assert [c for c in listed if c != "..."] == list(value.columns), name
+            assert [c for c in listed if c not in ("...", "load_run")] == columns, name
 
 
 def test_columns_of_points(written: Clipscope) -> None:

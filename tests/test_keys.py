@@ -29,7 +29,7 @@ def found_in(*changes: dict[str, Any]) -> dict[str, str]:
     """The fingerprints of a listing of ROWS with these changes, one a row."""
     rows = [row | change for row, change in zip(ROWS, changes or ({}, {}), strict=True)]
     hashes = {row["path"]: row.pop("content_hash") for row in rows}
-    workspace = Workspace(Path("unused"), content_hashes=lambda paths: [hashes[path] for path in paths])
+    workspace = Workspace(Path("unused"), each_content_hash=lambda paths: [hashes[path] for path in paths])
     return listing.fingerprints(listing.run(settings(encoder=config().encoder), workspace, Found(candidates(rows))))
 
 

@@ -40,6 +40,7 @@ def config(tmp_path: Path) -> schema.Config:
         embedding=schema.EmbeddingSettings(workers=0, timeout=60.0),
         images=image_settings(),
         run=None,
+        from_run=None,
         class_distances=schema.ClassDistanceSettings(centered=True, save_pairs=False),
         plots=schema.PlotSettings(
             formats=[schema.PictureFormat.png], dpi=50, width_mm=180.0, palette=schema.Palette.petroff10

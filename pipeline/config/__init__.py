@@ -16,7 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import schema
+from pipeline.config.from_run import as_in_the_run
 from pipeline.config.messages import explain
+from pipeline.config.word_rules import word_rules
 from pipeline.errors import CallError, one_of
 from pipeline.schema import CHOICES, Config, SweepJob
 from pipeline.stages import NAMES
@@ -56,6 +58,9 @@ def read(composed: DictConfig) -> Config:
         config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise CallError(explain(error)) from error
+    if config.from_run is not None:
+        config.from_run = _from_here(config.from_run)
+        as_in_the_run(config, _named())
     problems = [*_unknown_keys(config), *_out_of_range(config, composed), *_no_paths(config), *_rules(config)]
     if problems:
         raise CallError(*problems)
@@ -137,7 +142,7 @@ def _from_elsewhere(composed: DictConfig, key: str) -> bool:
     """Whether the value is another setting's, as in `${seed}`: what is wrong with it is said there, once."""
     section, _, name = key.rpartition(".")
     node = OmegaConf.select(composed, section) if section else composed
-    return bool(OmegaConf.is_interpolation(node, name))
+    return name in node and bool(OmegaConf.is_interpolation(node, name))  # not there: from_run brought it
 
 
 def _is_of_names(value: Any) -> bool:
@@ -153,7 +158,7 @@ def _rules(config: Config) -> list[str]:
     if config.analysis.name == "redraw":
         return problems + _redraw_rules(config)
     if config.run is not None:
-        problems.append("run = ...: only analysis=redraw takes a finished run")
+        problems.append("run = ...: only analysis=redraw takes it; from_run=... builds on a finished run")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", config.device):
         problems.append(f"device = {config.device}: must be auto, cpu, cuda, cuda:<number> or mps")
     if not config.stages:
@@ -170,7 +175,9 @@ def _rules(config: Config) -> list[str]:
         problems.append(f"dataset=files needs either dataset.files=[a.jpg,b.png] or dataset.list=<text file>{both}")
     if isinstance(config.dataset, schema.FoldersDataset | schema.FilesDataset):
         problems += _group_rules(config.dataset.group)
+    problems += _template_rules(config.prompts.templates)
     problems += _braces_of_the_shell()
+    problems += word_rules(config)
     if isinstance(config.encoder, schema.PrecomputedEncoder) and config.encoder.text_path is None:
         idle = [name for name in ("text_names", "logit_scale") if getattr(config.encoder, name) is not None]
         problems += [f"encoder.{name}: has no effect without encoder.text_path" for name in idle]
@@ -235,6 +242,15 @@ def _braces_of_the_shell() -> list[str]:
     ]
 
 
+def _template_rules(templates: list[str]) -> list[str]:
+    problems = [
+        f"prompts.templates: '{template}' must hold {{}}, the place of the class, exactly once"
+        for template in templates
+        if template.count("{}") != 1
+    ]
+    return problems if templates else ["prompts.templates = []: name at least one, as in 'a photo of {}'"]
+
+
 def _group_rules(group: str | None) -> list[str]:
     try:
         re.compile(group or "")
@@ -249,8 +265,8 @@ def _resolve_paths(config: Config) -> None:
         setattr(config.paths, f.name, str(at_home(getattr(config.paths, f.name))))
     if config.run is not None:
         config.run = _from_here(config.run)
-    for section in (config.dataset, config.encoder):
-        for f in dataclasses.fields(section):
+    for section in (getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "paths"):
+        for f in dataclasses.fields(section) if dataclasses.is_dataclass(section) else ():
             value = getattr(section, f.name)
             if f.metadata.get("path") and value is not None:
                 several = isinstance(value, list)

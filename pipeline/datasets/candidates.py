@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,13 +14,15 @@ from pipeline.errors import CallError, one_of
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where a table is made: a wrong path is answered without it
+    import pyarrow as pa
 
 COLUMNS = ("id", "path", "label", "caption", "group", "split", "problem", "position")
+PART = 10_000  # texts that are Python's at a time
 
 
 @dataclass(frozen=True)
 class Found:
-    """table: columns COLUMNS as text (None: not known), sorted by id, ids unique; `problem` says why a row cannot be
+    """table: columns COLUMNS as text (missing: not known), sorted by id, ids unique; `problem` says why a row cannot be
     read although it was found ('reason: detail'), else it is empty. ignored: how many files of which ending are no
     images. notes: what the user should know of what was left out. rows: how many the source has, `position` counts them
     from 0; vectors without ids are matched by it. None: the source has no order of its own. facts: what the run record
@@ -41,28 +44,70 @@ class Found:
 
 def candidates(rows: Iterable[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """The table of rows that give at least id and path, as a row each or as a frame: missing columns and cells are
-    filled up. Raises CallError where two rows have one id."""
+    filled up. Raises CallError where two rows have one id, and for text that cannot be written down."""
     import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    given = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=list(COLUMNS))
-    ids = given["id"].to_numpy(dtype=object)
-    order = np.argsort(ids, kind="stable") if len(ids) else np.empty(0, int)
-    twice = np.flatnonzero(ids[order][1:] == ids[order][:-1])
-    if len(twice):
-        raise CallError(f"dataset: two images have the id {ids[order][twice[0]]!r}; ids must be unique")
-    table = pd.DataFrame({name: _cells(given, name)[order] for name in COLUMNS}, dtype=object)
-    return table.astype({"position": int})
+    given = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=list(COLUMNS), dtype=object)
+    unknown = pa.nulls(len(given), pa.large_string())
+    cells = {name: _in_arrow(given[name]) if name in given else pa.chunked_array([unknown]) for name in COLUMNS[:-1]}
+    positions = given["position"].fillna(-1).astype(int) if "position" in given else np.full(len(given), -1)
+    table = pa.table({**cells, "position": pa.array(positions, pa.int64())})
+    table = table.set_column(COLUMNS.index("problem"), "problem", pc.fill_null(cells["problem"], ""))
+    return _by_id(table).to_pandas()
 
 
-def _cells(given: pd.DataFrame, name: str) -> np.ndarray:
-    """A column of COLUMNS: text or None; a position is a whole number, -1 where it is not known."""
-    missing: Any = {"problem": "", "position": -1}.get(name)
-    if name not in given:
-        cells = np.full(len(given), missing, dtype=object)
-    else:
-        cells = given[name].to_numpy(dtype=object, copy=True)
-        cells[given[name].isna().to_numpy()] = missing
-    return cells
+def _by_id(table: pa.Table) -> pa.Table:
+    """The rows in the order of their ids: that of UTF-8's bytes is that of code points."""
+    import pyarrow.compute as pc
+
+    if _increases(table.column("id")):
+        return table
+    table = table.take(pc.sort_indices(table.column("id")))
+    ids = table.column("id")
+    twice = pc.index(pc.equal(ids[1:], ids[:-1]), True).as_py()
+    if twice >= 0:
+        raise CallError(f"dataset: two images have the id {ids[twice].as_py()!r}; ids must be unique")
+    return table
+
+
+def _increases(ids: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    return len(ids) == 0 or pc.all(pc.greater(ids[1:], ids[:-1])).as_py() is not False
+
+
+def _in_arrow(cells: pd.Series) -> pa.ChunkedArray:
+    import pandas as pd
+    import pyarrow as pa
+
+    compact = isinstance(cells.dtype, pd.StringDtype) and cells.dtype.storage == "pyarrow"
+    if not compact:
+        cells = texts(None if missing else cell for cell, missing in zip(cells, cells.isna(), strict=True))
+    return pa.chunked_array(pa.array(cells.array, pa.large_string()))
+
+
+def texts(cells: Iterable[str | None]) -> pd.Series:
+    """A column of texts as `text_frame` keeps them."""
+    return text_frame(((cell,) for cell in cells), ("text",))["text"].rename(None)
+
+
+def text_frame(rows: Iterable[Sequence[str | None]], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows of texts, None where one is missing, kept as Arrow has them: Python's own take several times their bytes.
+    Raises CallError for characters that UTF-8 does not have."""
+    import pyarrow as pa
+
+    schema = pa.schema([(name, pa.large_string()) for name in columns])
+    parts, waiting = [], iter(rows)
+    try:
+        while part := list(itertools.islice(waiting, PART)):
+            cells = [pa.array(column, pa.large_string()) for column in zip(*part, strict=True)]
+            parts.append(pa.record_batch(cells, schema=schema))
+    except UnicodeEncodeError as error:
+        text = str(error.object).encode("utf-8", "backslashreplace").decode()
+        raise CallError(f"dataset: a text is not valid UTF-8: {text[:80]}") from error
+    return pa.Table.from_batches(parts, schema).to_pandas()
 
 
 def of_splits(rows: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
@@ -76,8 +121,9 @@ def of_splits(rows: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
 
 def subset(found: Found, limit: int, seed: int) -> Found:
     """`limit` rows, the classes in proportion (largest remainders), the same ones for the same seed."""
-    labels = found.table["label"].fillna("").to_numpy(dtype=object)
-    names, codes = np.unique(labels.astype(str), return_inverse=True)
+    import pandas as pd
+
+    codes, names = pd.factorize(found.table["label"].fillna(""), sort=True)
     random = np.random.default_rng(seed)
     wanted = shares(np.bincount(codes, minlength=len(names)), limit)
     chosen = [random.permutation(np.flatnonzero(codes == c))[: wanted[c]] for c in range(len(names))]
@@ -91,7 +137,7 @@ def subset_per_class(found: Found, limit: int, seed: int) -> Found:
     """
     order = np.random.default_rng(seed).permutation(len(found.table))
     labels = _labels_of_rows(found)
-    taken: Counter[str | None] = Counter()
+    taken: Counter[Any] = Counter()
     chosen = []
     for row in order:
         if any(taken[label] < limit for label in labels[row]):
@@ -100,10 +146,10 @@ def subset_per_class(found: Found, limit: int, seed: int) -> Found:
     return _of_rows(found, np.array(chosen, int))
 
 
-def _labels_of_rows(found: Found) -> list[tuple[str | None, ...]]:
-    """The labels that each row has, (None,) where it has none."""
+def _labels_of_rows(found: Found) -> list[tuple[Any, ...]]:
+    """What stands for the labels that each row has, one thing where it has none."""
     if found.labels is None:
-        return [(label,) for label in found.table["label"]]
+        return [(code,) for code in found.table["label"].factorize()[0].tolist()]
     present = found.labels[found.labels["present"]].groupby("id")["label"].agg(tuple)
     return [present.get(name, (None,)) for name in found.table["id"]]
 

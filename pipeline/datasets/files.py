@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.datasets.candidates import Found, candidates
-from pipeline.datasets.folders import fill_groups
+from pipeline.datasets.candidates import Found, candidates, text_frame
+from pipeline.datasets.folders import groups_of
 from pipeline.errors import CallError, nearest
 from pipeline.schema import FilesDataset
 
@@ -20,13 +20,13 @@ def find(settings: FilesDataset, data: Path) -> Found:
     if settings.files:
         _must_exist(files)
     common = os.path.commonpath([Path(file).parent for file in files])
-    rows = [
-        {"id": Path(file).relative_to(common).as_posix(), "path": file, "position": i} for i, file in enumerate(files)
-    ]
-    notes = fill_groups(rows, settings.group) if settings.group else ()
-    if twice := len(named) - len(files):
-        notes = (f"{twice} lines of {settings.list} name a file once more; each counts once", *notes)
-    return Found(candidates(rows), notes=notes, rows=len(files))
+    rows = ((Path(file).relative_to(common).as_posix(), file) for file in files)
+    frame = text_frame(rows, ("id", "path")).assign(position=range(len(files)))
+    groups = groups_of(frame["id"], settings.group)
+    twice = len(named) - len(files)
+    notes = (f"{twice} lines of {settings.list} name a file once more; each counts once",) if twice else ()
+    found = candidates(frame.assign(group=groups.cells))
+    return Found(found, notes=(*notes, *groups.notes), rows=len(files))
 
 
 def _lines(file: Path) -> list[str]:

@@ -7,17 +7,20 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inference.dicom import starts_like_dicom
 from inference.images import EXTENSIONS
-from pipeline.datasets.candidates import Found, candidates
+from pipeline.datasets.candidates import Found, candidates, text_frame, texts
 from pipeline.datasets.trees import Disk, Tree, Zipped, is_utf8, opened_zip, printable
 from pipeline.errors import CallError, nearest, one_of
 from pipeline.schema import FoldersDataset
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOT_UTF8 = "file name: not valid UTF-8, rename the file"
 TWICE = "so with dataset.recursive=true images would count twice"
@@ -115,17 +118,21 @@ def _level(tree: Tree, settings: FoldersDataset, split: str | None) -> tuple[lis
 
 
 def _found(classes: Sequence[_Class], settings: FoldersDataset, notes: Sequence[str] = ()) -> Found:
+    import pandas as pd
+
     ignored: Counter[str] = Counter()
     real = [some.tree.real() for some in classes]
-    rows: list[dict[str, Any]] = []
+    frames = []
     for some in classes:
-        of_class = list(_rows(some, settings.recursive and some.label is not None, ignored, real))
-        if not of_class:
+        rows = _rows(some, settings.recursive and some.label is not None, ignored, real)
+        frames.append(text_frame(rows, ("id", "path", "label", "split", "problem")))
+        if frames[-1].empty:
             raise CallError(_no_images(some.tree, settings.recursive, f"class '{some.label}'"))
-        rows += of_class
-    grouped = fill_groups(rows, settings.group) if settings.group else ()
+    frame = pd.concat(frames, ignore_index=True)
+    groups = groups_of(frame["id"], settings.group)
     links = _links_that_leave(classes, settings)
-    return Found(candidates(rows), dict(sorted(ignored.items())), (*notes, *links, *grouped))
+    found = candidates(frame.assign(group=groups.cells))
+    return Found(found, dict(sorted(ignored.items())), (*notes, *links, *groups.notes))
 
 
 def _links_that_leave(classes: Sequence[_Class], settings: FoldersDataset) -> tuple[str, ...]:
@@ -137,19 +144,17 @@ def _links_that_leave(classes: Sequence[_Class], settings: FoldersDataset) -> tu
     return (f"{said} out of {where}; what is there is read",) if count else ()
 
 
-def _rows(some: _Class, recursive: bool, ignored: Counter[str], elsewhere: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(
+    some: _Class, recursive: bool, ignored: Counter[str], elsewhere: Sequence[str]
+) -> Iterator[tuple[str, str, str | None, str | None, str]]:
+    """(id, path, label, split, problem) of each image; files of other kinds are counted."""
+    before = f"{some.name}/" if some.name else ""
     for name in some.tree.files(recursive, elsewhere):
         if not _is_image(some.tree, name):
             ignored[printable(Path(name).suffix.lower() or Path(name).name)] += 1
             continue
-        inside = name if is_utf8(name) else printable(name)
-        yield {
-            "id": f"{some.name}/{inside}" if some.name else inside,
-            "path": some.tree.place(inside),
-            "label": some.label,
-            "split": some.split,
-            "problem": "" if is_utf8(name) else NOT_UTF8,
-        }
+        inside, problem = (name, "") if is_utf8(name) else (printable(name), NOT_UTF8)
+        yield before + inside, some.tree.place(inside), some.label, some.split, problem
 
 
 def _checked(names: list[str], folders: list[str], recursive: bool) -> dict[str, Disk]:
@@ -231,19 +236,28 @@ def _is_image(tree: Tree, name: str) -> bool:
     return bool(nameless) and starts_like_dicom(tree.place(name))
 
 
-def fill_groups(rows: list[dict[str, Any]], pattern: str) -> tuple[str, ...]:
-    """Fill in each row's group; a row without a match is a group of its own."""
-    missed = []
-    for row in rows:
-        match = re.search(pattern, row["id"])
-        group = match.group(min(1, match.re.groups)) if match else None
-        if group:
-            row["group"] = group
-        else:  # an empty match would put all of these into one group
-            row["group"] = row["id"]
-            missed.append(row["id"])
-    if len(missed) == len(rows):
-        raise CallError(f"dataset.group = {pattern}: matches no image; the first is called {rows[0]['id']}")
-    if not missed:
-        return ()
-    return (f"dataset.group matches {len(rows) - len(missed)} of {len(rows)} images; the others are groups of one",)
+@dataclass(frozen=True)
+class Groups:
+    """cells: of each image, None where no groups were asked for; notes: what the user should know of them."""
+
+    cells: pd.Series | None = None
+    notes: tuple[str, ...] = ()
+
+
+def groups_of(ids: pd.Series, pattern: str | None) -> Groups:
+    """The group of each id; one that does not match is a group of its own. Raises CallError where none matches."""
+    if not pattern:
+        return Groups()
+    matched = texts(_matches(ids, pattern))
+    missed = int(matched.isna().sum())
+    if missed == len(ids):
+        raise CallError(f"dataset.group = {pattern}: matches no image; the first is called {ids.iloc[0]}")
+    said = f"dataset.group matches {len(ids) - missed} of {len(ids)} images; the others are groups of one"
+    return Groups(matched.fillna(ids), (said,) if missed else ())
+
+
+def _matches(ids: Iterable[str], pattern: str) -> Iterator[str | None]:
+    for name in ids:
+        match = re.search(pattern, name)
+        found = match.group(min(1, match.re.groups)) if match else None
+        yield found or None  # an empty match would put all of these into one group

@@ -60,6 +60,7 @@ class Precomputed:
             name: getattr(self, name) for name in ("name", "model", "preprocessing", "precision", "dimension", "dtype")
         }
         told |= {"normalized": self.normalize, "texts": self.texts is not None}
+        told["fingerprints"] = {"images": self.image_fingerprint, "texts": self.text_fingerprint}
         if self.texts is None:
             return told
         texts = {"path": str(self.texts.path), "count": self.texts.count, "fingerprint": self.texts.fingerprint}

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.geometry.clustering import kmeans
 from pipeline.metrics.blocks import Array, Floats, Integers
 from pipeline.metrics.clustering import separation, silhouette, silhouette_samples
+from pipeline.metrics.k_selection import total_inertia
 
 Cluster = Callable[[Array], Integers]
 """The clusterer with its settings and its k: (n, d) -> (n,), -1 noise."""
@@ -19,44 +20,59 @@ EMBEDDING, PROJECTION = "embedding", "projection"
 
 @dataclass(frozen=True)
 class Cloud:
-    """vectors (n, d) in the embedding, places (n, d') where they are clustered and, unless flat, in the projection.
-
-    scores: by (space, name), of the same clusters in each space. range_clusters (n, g): k-means for each k of a range.
-    range_silhouettes (g,): theirs, in the space that is clustered.
-    """
+    """vectors (n, d) in the embedding; clusters (n,), -1 noise; scores: by (space, name), of the same clusters in each
+    space."""
 
     vectors: Array
-    places: Array
     clusters: Integers
     scores: Mapping[tuple[str, str], float]
-    range_clusters: Integers
-    range_silhouettes: Floats
+
+
+@dataclass(frozen=True)
+class Range:
+    """K-means for each of g numbers of clusters: clusters (n, g); silhouettes (g,) Euclidean, inertias (g,) >= 0, in
+    the space that is clustered; inertia of one cluster."""
+
+    clusters: Integers
+    silhouettes: Floats
+    inertias: Floats
+    of_one: float
 
 
 def cloud(
     vectors: Array,
     projection: Array | None,
     cluster: Cluster,
-    ks: Sequence[int],
-    n_init: int,
     in_embedding: bool = False,
     clusters: Integers | None = None,
 ) -> Cloud:
     """Cluster and score. projection (n, d'): None where there is none. in_embedding: clusters are found among the
-    vectors. clusters: those that are known already. ks, n_init: of the range."""
+    vectors. clusters: those that are known already."""
     places = vectors if projection is None or in_embedding else projection
     found = cluster(places) if clusters is None else clusters
-    columns = [kmeans(places, k, n_init).clusters for k in ks]
-    table = np.stack(columns, axis=1) if columns else np.empty((len(vectors), 0), np.int64)
-    in_range = silhouette_samples(places, table, ("euclidean",))["euclidean"]
-    return Cloud(
-        vectors=vectors,
-        places=places,
-        clusters=found,
-        scores=scores(vectors, projection, found),
-        range_clusters=table,
-        range_silhouettes=np.array([silhouette(column) for column in in_range.T]),
+    return Cloud(vectors, found, scores(vectors, projection, found))
+
+
+def clustered_range(places: Array, ks: Sequence[int], n_init: int) -> Range:
+    """K-means of (n, d) places for each k, the best of n_init starts, and what is said of it."""
+    fits = [kmeans(places, k, n_init) for k in ks]
+    table = np.stack([fit.clusters for fit in fits], axis=1) if fits else np.empty((len(places), 0), np.int64)
+    samples = silhouette_samples(places, table, ("euclidean",))["euclidean"]
+    return Range(
+        clusters=table,
+        silhouettes=np.array([silhouette(column) for column in samples.T]),
+        inertias=np.array([fit.inertia for fit in fits]),
+        of_one=total_inertia(places),
     )
+
+
+def share_in_clusters(clusters: Integers) -> float:
+    """Share of rows that are no noise, in [0, 1]; 0 where there are fewer than two clusters: none tells rows apart.
+
+    >>> share_in_clusters(np.array([0, 0, 1, -1])), share_in_clusters(np.array([0, 0, 0, -1]))
+    (0.75, 0.0)
+    """
+    return float((clusters >= 0).mean()) if len(np.unique(clusters[clusters >= 0])) > 1 else 0.0
 
 
 def scores(vectors: Array, projection: Array | None, clusters: Integers) -> dict[tuple[str, str], float]:
@@ -78,18 +94,13 @@ def scores(vectors: Array, projection: Array | None, clusters: Integers) -> dict
     return found
 
 
-def range_stability(whole: Cloud, halves: Sequence[tuple[np.ndarray, Cloud]]) -> Floats:
-    """(g,) for each k of the range the mean adjusted Rand index, at most 1, of the clusters of halves (rows (n,) bool,
-    cloud) with those that all rows have; NaN without halves."""
+def range_stability(whole: Range, halves: Sequence[tuple[np.ndarray, Range]]) -> Floats:
+    """(S, g) for each half (rows (n,) bool, and its range) and each k the adjusted Rand index, at most 1, of its
+    clusters with those that all rows have."""
     from sklearn.metrics import adjusted_rand_score
 
-    if not halves:
-        return np.full(whole.range_clusters.shape[1], np.nan)
-    values = [
-        [
-            adjusted_rand_score(whole.range_clusters[rows, column], half.range_clusters[:, column])
-            for column in range(whole.range_clusters.shape[1])
-        ]
-        for rows, half in halves
-    ]
-    return np.asarray(np.mean(values, axis=0))
+    found = np.empty((len(halves), whole.clusters.shape[1]))
+    for i, (rows, half) in enumerate(halves):
+        for column in range(found.shape[1]):
+            found[i, column] = adjusted_rand_score(whole.clusters[rows, column], half.clusters[:, column])
+    return found

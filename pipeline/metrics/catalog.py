@@ -106,6 +106,26 @@ _PRECISION = (
     "Manning, C. D., Raghavan, P. and Schuetze, H. (2008). Introduction to Information Retrieval, section "
     "8.4. Cambridge University Press."
 )
+_RADFORD = (
+    "Radford, A. et al. (2021). Learning transferable visual models from natural language supervision. "
+    "Proceedings of the 38th International Conference on Machine Learning, 8748-8763."
+)
+_GUO = (
+    "Guo, C., Pleiss, G., Sun, Y. and Weinberger, K. Q. (2017). On calibration of modern neural networks. "
+    "Proceedings of the 34th International Conference on Machine Learning, 1321-1330."
+)
+_NIXON = (
+    "Nixon, J., Dusenberry, M., Zhang, L., Jerfel, G. and Tran, D. (2019). Measuring calibration in deep learning. "
+    "CVPR Workshops. arXiv:1904.01685."
+)
+_BRODERSEN = (
+    "Brodersen, K. H., Ong, C. S., Stephan, K. E. and Buhmann, J. M. (2010). The balanced accuracy and its posterior "
+    "distribution. 20th International Conference on Pattern Recognition, 3121-3124."
+)
+_HODOSH = (
+    "Hodosh, M., Young, P. and Hockenmaier, J. (2013). Framing image description as a ranking task: data, models and "
+    "evaluation metrics. Journal of Artificial Intelligence Research 47, 853-899."
+)
 _EFRON = "Efron, B. and Stein, C. (1981). The jackknife estimate of variance. Annals of Statistics 9(3), 586-596."
 
 _ALL = (
@@ -273,6 +293,15 @@ _ALL = (
         _LLOYD,
     ),
     MetricInfo(
+        "clustered_share",
+        "Share of images in clusters",
+        0.0,
+        1.0,
+        None,
+        "Share of images that are no noise, where the clusterer decides; 0 where it finds fewer than two clusters.",
+        _CAMPELLO,
+    ),
+    MetricInfo(
         "noise_share",
         "Share of noise",
         0.0,
@@ -376,6 +405,84 @@ _ALL = (
         None,
         "Length of the mean of all unit vectors: near 1 where all lie in a narrow cone, which centring takes away.",
         _MU,
+    ),
+    MetricInfo(
+        "top1",
+        "Accuracy (top-1)",
+        0.0,
+        1.0,
+        "higher",
+        "Zero-shot: share of images whose own class has the nearest text; read it beside the share of the largest "
+        "class.",
+        _RADFORD,
+    ),
+    MetricInfo(
+        "top5",
+        "Among the five best (top-5)",
+        0.0,
+        1.0,
+        "higher",
+        "Zero-shot: share of images whose own class is among the five with the nearest texts.",
+        _RADFORD,
+    ),
+    MetricInfo(
+        "macro",
+        "Mean over classes",
+        0.0,
+        1.0,
+        "higher",
+        "Zero-shot: the share of a class's images told right, averaged over classes, so that a large class counts no "
+        "more than a small one.",
+        _BRODERSEN,
+    ),
+    MetricInfo(
+        "ece",
+        "Calibration error (ECE)",
+        0.0,
+        1.0,
+        "lower",
+        "Mean distance between how sure predictions are and how often they are right, in 15 bins of equal width; few "
+        "images alone make it larger than 0.",
+        _GUO,
+    ),
+    MetricInfo(
+        "adaptive_ece",
+        "The same, bins of equally many images",
+        0.0,
+        1.0,
+        "lower",
+        "The calibration error in 15 bins of equally many images.",
+        _NIXON,
+    ),
+    *(
+        MetricInfo(
+            f"recall_at_{k}",
+            f"Recall at {k}",
+            0.0,
+            1.0,
+            "higher",
+            f"Share of queries with a right answer {'in the first place' if k == 1 else f'among the {k} nearest'}.",
+            _HODOSH,
+        )
+        for k in (1, 5, 10)
+    ),
+    MetricInfo(
+        "median_rank",
+        "Median rank",
+        1.0,
+        inf,
+        "lower",
+        "The place of the nearest right answer, from 1, that half of the queries reach.",
+        _HODOSH,
+    ),
+    MetricInfo(
+        "mean_rank",
+        "Mean rank",
+        1.0,
+        inf,
+        "lower",
+        "The mean place of the nearest right answer, from 1; a few lost queries move it.",
+        _HODOSH,
     ),
 )
 

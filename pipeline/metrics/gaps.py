@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.blocks import Array, Floats
+from pipeline.metrics.blocks import Array, Floats, row_blocks
 
 REAL, NONE = 0.7, 0.85  # at most: a gap; at least: none
 FEWEST = 4  # members that a cluster needs in all, so that each half has two
@@ -37,7 +37,10 @@ class Gap:
 
 
 def gaps(vectors: Array, clusters: Array, seed: int = 0) -> list[Gap]:
-    """A gap for each cluster of (n, d) vectors, in the order of the ids; -1 is no cluster. Empty for fewer than two.
+    """A gap for each cluster of (n, d) vectors, in the order of the ids. Empty for fewer than two.
+
+    Noise (-1) counts with the cluster whose centroid is nearest: a clusterer that leaves out what lies between its
+    clusters would else make the gap that is looked for.
 
     The members of both clusters are halved at random. One half shows the direction between the centroids, the other
     is projected onto it, so that the direction cannot fit itself to chance; then the halves change places. Both
@@ -50,6 +53,7 @@ def gaps(vectors: Array, clusters: Array, seed: int = 0) -> list[Gap]:
     if len(ids) < 2:
         return []
     centres = np.stack([np.asarray(vectors[clusters == i], dtype=np.float64).mean(axis=0) for i in ids])
+    noise = _noise(vectors, clusters, ids, centres)
     apart = np.stack([((centres - centre) ** 2).sum(axis=1) for centre in centres])
     np.fill_diagonal(apart, np.inf)
     nearest = ids[apart.argmin(axis=1)]
@@ -57,11 +61,23 @@ def gaps(vectors: Array, clusters: Array, seed: int = 0) -> list[Gap]:
     for one, other in zip(ids.tolist(), nearest.tolist(), strict=True):
         pair = (min(one, other), max(one, other))
         if pair not in known:
-            known[pair] = _between(vectors, clusters, pair, np.random.default_rng([seed, *pair]))
+            known[pair] = _between(vectors, clusters, noise, pair, np.random.default_rng([seed, *pair]))
     return [
         Gap(one, other, known[min(one, other), max(one, other)])
         for one, other in zip(ids.tolist(), nearest.tolist(), strict=True)
     ]
+
+
+def _noise(vectors: Array, clusters: Array, ids: Array, centres: Floats) -> Array:
+    """(n,) for noise the cluster whose centroid is nearest, -1 for all other rows."""
+    nearest = np.full(len(clusters), -1, dtype=np.int64)
+    rows = np.flatnonzero(clusters < 0)
+    middle = centres.mean(axis=0)  # else products lose the digits of far origins
+    moved = centres - middle
+    for block in row_blocks(len(rows), bytes_per_row=16 * vectors.shape[1]):
+        apart = (moved**2).sum(axis=1) - 2 * (vectors[rows[block]] - middle) @ moved.T
+        nearest[rows[block]] = ids[apart.argmin(axis=1)]
+    return nearest
 
 
 def median_gap(found: list[Gap]) -> float:
@@ -70,7 +86,9 @@ def median_gap(found: list[Gap]) -> float:
     return float(np.median(known)) if known else math.nan
 
 
-def _between(vectors: Array, clusters: Array, pair: tuple[int, int], random: np.random.Generator) -> float:
+def _between(
+    vectors: Array, clusters: Array, noise: Array, pair: tuple[int, int], random: np.random.Generator
+) -> float:
     halves: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for cluster in pair:
         members = random.permutation(np.flatnonzero(clusters == cluster))
@@ -78,17 +96,17 @@ def _between(vectors: Array, clusters: Array, pair: tuple[int, int], random: np.
             return math.nan
         for half, rows in zip(halves, (members[::2], members[1::2]), strict=True):
             half.append(rows)
+    others = random.permutation(np.flatnonzero(np.isin(noise, pair)))
     places, spreads = [], []
-    for shown, projected in (halves, halves[::-1]):
+    for shown, projected, between in ((*halves, others[1::2]), (*halves[::-1], others[::2])):
         start, end = (np.asarray(vectors[rows], dtype=np.float64).mean(axis=0) for rows in shown)
         axis = end - start
         length = float(axis @ axis)
         if length == 0:
             return 1.0
-        for rows in projected:
-            along = (np.asarray(vectors[rows], dtype=np.float64) - start) @ axis / length
-            places.append(along)
-            spreads.append(along.var())
+        for rows in (*projected, between):
+            places.append((np.asarray(vectors[rows], dtype=np.float64) - start) @ axis / length)
+        spreads += [along.var() for along in places[-3:-1]]
     points = np.concatenate(places)
     width = _BANDWIDTH * math.sqrt(float(np.mean(spreads))) * len(points) ** -0.2
     if width <= 1e-6:  # two points, with nothing between them

@@ -150,6 +150,19 @@ def agreeing(ks: Mapping[str, int], within: int = NEAR) -> list[tuple[str, ...]]
     return sets
 
 
+def agreed(votes: Sequence[int]) -> tuple[int, int]:
+    """The lowest and the highest k that votes leave: one number, the middle vote, where they differ by no more than
+    `NEAR`. Of an even number of votes the middle of both in the middle, rounded down. At least one vote.
+
+    >>> agreed([4, 5, 5]), agreed([4, 9, 5])
+    ((5, 5), (4, 9))
+    """
+    if max(votes) - min(votes) <= NEAR:
+        middle = int(np.median(votes))
+        return middle, middle
+    return min(votes), max(votes)
+
+
 def in_words(ks: Mapping[str, int]) -> str:
     """Which criteria agree and which do not, in a sentence or two; `ks`: k by the criterion's label.
 

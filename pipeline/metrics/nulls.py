@@ -33,8 +33,12 @@ def is_unit(vectors: Array) -> bool:
     return bool((np.abs(lengths[lengths > 0] - 1) <= UNIT).all())
 
 
-def gaussian(vectors: Array, random: np.random.Generator) -> Floats:
-    """One Gaussian with the mean and covariance of the (n, d) vectors: as many rows, float64.
+Draw = Callable[[np.random.Generator], Floats]
+"""A cloud from its random numbers: as many rows as the vectors that it was prepared for, float64."""
+
+
+def gaussian(vectors: Array) -> Draw:
+    """One Gaussian with the mean and covariance of the (n, d) vectors.
 
     n <= d: mean + Z (X - mean) / sqrt(n - 1), Z (n, n) of standard normals, whose rows have just that covariance;
     else by its eigenvectors. Sigclust's null (Liu et al. 2008) without its shrinking.
@@ -44,52 +48,58 @@ def gaussian(vectors: Array, random: np.random.Generator) -> Floats:
     mean = rows.mean(axis=0)
     centred = rows - mean
     if n <= d:
-        return np.asarray(mean + random.standard_normal((n, n)) @ centred / np.sqrt(n - 1))
+        return lambda random: np.asarray(mean + random.standard_normal((n, n)) @ centred / np.sqrt(n - 1))
     spread, axes = _principal(centred)
-    return np.asarray(mean + (random.standard_normal((n, d)) * spread) @ axes)
+    return lambda random: np.asarray(mean + (random.standard_normal((n, d)) * spread) @ axes)
 
 
-def same_radii(vectors: Array, random: np.random.Generator) -> Floats:
+def same_radii(vectors: Array) -> Draw:
     """The Gaussian with its rows moved along their rays, so that distances to the mean, measured by the covariance,
     are those of the data in random order: heavy tails without clusters. Needs n > d; else as `gaussian`."""
     rows = np.asarray(vectors, dtype=np.float64)
     n, d = rows.shape
     if n <= d:
-        return gaussian(vectors, random)
+        return gaussian(vectors)
     mean = rows.mean(axis=0)
     spread, axes = _principal(rows - mean)
     used = spread > spread.max() * 1e-9
     if not used.any():  # all rows are the same
-        return rows.copy()
+        return lambda random: rows.copy()
     lengths = np.linalg.norm((rows - mean) @ axes.T[:, used] / spread[used], axis=1)
-    rays = random.standard_normal((n, int(used.sum())))
-    rays *= (random.permutation(lengths) / np.linalg.norm(rays, axis=1))[:, None]
-    return np.asarray(mean + (rays * spread[used]) @ axes[used])
+
+    def draw(random: np.random.Generator) -> Floats:
+        rays = random.standard_normal((n, int(used.sum())))
+        rays *= (random.permutation(lengths) / np.linalg.norm(rays, axis=1))[:, None]
+        return np.asarray(mean + (rays * spread[used]) @ axes[used])
+
+    return draw
 
 
-def principal_box(vectors: Array, random: np.random.Generator) -> Floats:
+def principal_box(vectors: Array) -> Draw:
     """Uniform in the box of the data along their principal axes: the null of the gap statistic (Tibshirani, Walther &
     Hastie 2001, its version b)."""
     rows = np.asarray(vectors, dtype=np.float64)
     mean = rows.mean(axis=0)
     _, axes = _principal(rows - mean)
     places = (rows - mean) @ axes.T
-    return np.asarray(mean + random.uniform(places.min(axis=0), places.max(axis=0), places.shape) @ axes)
+    low, high = places.min(axis=0), places.max(axis=0)
+    return lambda random: np.asarray(mean + random.uniform(low, high, places.shape) @ axes)
 
 
-def shuffled_features(vectors: Array, random: np.random.Generator) -> Floats:
+def shuffled_features(vectors: Array) -> Draw:
     """Each column in an order of its own: every feature keeps its values, no two go together. Weak: data whose
     features go together differ from it without any clusters."""
-    return np.asarray(random.permuted(np.asarray(vectors, dtype=np.float64), axis=0))
+    return lambda random: np.asarray(random.permuted(np.asarray(vectors, dtype=np.float64), axis=0))
 
 
-def isotropic(vectors: Array, random: np.random.Generator) -> Floats:
+def isotropic(vectors: Array) -> Draw:
     """A round Gaussian with the mean and the total variance of the data. Weak: any elongated cloud differs from it."""
     rows = np.asarray(vectors, dtype=np.float64)
-    return np.asarray(rows.mean(axis=0) + random.standard_normal(rows.shape) * np.sqrt(rows.var(axis=0).mean()))
+    mean, scale = rows.mean(axis=0), np.sqrt(rows.var(axis=0).mean())
+    return lambda random: np.asarray(mean + random.standard_normal(rows.shape) * scale)
 
 
-NULLS: dict[str, Callable[[Array, np.random.Generator], Floats]] = {
+NULLS: dict[str, Callable[[Array], Draw]] = {
     "gaussian": gaussian,
     "radii": same_radii,
     "box": principal_box,
@@ -99,20 +109,31 @@ NULLS: dict[str, Callable[[Array, np.random.Generator], Floats]] = {
 WEAK = ("features", "isotropic")
 
 
-def draw_null(vectors: Array, kind: str, seed: tuple[int, int]) -> Floats:
-    """(n, min(n, d)) float64, of features (n, d): a cloud of NULLS[kind] for these vectors, scaled to length 1 if they
-    are.
+def null_drawer(vectors: Array, kind: str, seed: int) -> Callable[[int], Floats]:
+    """What draws, from the number of a replicate, a cloud (n, min(n, d)) float64, of features (n, d), of NULLS[kind]
+    for these vectors, scaled to length 1 if they are.
 
-    seed: of the run, and the number of the replicate. A null of several gets the same values whatever else is drawn.
-    Features are shuffled as they are; all others depend on distances only and are drawn in `isometric` coordinates.
+    seed: of the run: a cloud has the same values whichever others are drawn. Features are shuffled as they are; all
+    others depend on distances only and are drawn in `isometric` coordinates.
     """
-    random = np.random.default_rng([*seed, sorted(NULLS).index(kind)])
+    unit, place = is_unit(vectors), sorted(NULLS).index(kind)
     with one_thread():
-        made = NULLS[kind](vectors if kind == "features" else isometric(vectors), random)
-    if not is_unit(vectors):
-        return made
-    lengths = np.linalg.norm(made, axis=1, keepdims=True)
-    return np.asarray(made / np.where(lengths > 0, lengths, 1.0))
+        made_of = NULLS[kind](vectors if kind == "features" else isometric(vectors))
+
+    def draw(number: int) -> Floats:
+        with one_thread():
+            made = made_of(np.random.default_rng([seed, number, place]))
+        if not unit:
+            return made
+        lengths = np.linalg.norm(made, axis=1, keepdims=True)
+        return np.asarray(made / np.where(lengths > 0, lengths, 1.0))
+
+    return draw
+
+
+def draw_null(vectors: Array, kind: str, seed: tuple[int, int]) -> Floats:
+    """One cloud of `null_drawer`; seed: of the run, and its number."""
+    return null_drawer(vectors, kind, seed[0])(seed[1])
 
 
 def _principal(centred: Floats) -> tuple[Floats, Floats]:

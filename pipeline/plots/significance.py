@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,13 +110,19 @@ def _score_rows(axes: Axes, scores: Sequence[Score]) -> None:
 
 @styled
 def gaps(
-    clusters: Sequence[int], sizes: Sequence[int], gap: np.ndarray, jaccard: np.ndarray, clouds: tuple[float, float]
+    clusters: Sequence[int],
+    sizes: Sequence[int],
+    gap: np.ndarray,
+    gap_sd: np.ndarray,
+    jaccard: np.ndarray,
+    clouds: tuple[float, float],
 ) -> Figure:
     """For each cluster the gap to its nearest, and beside it how much of it half-samples find again.
 
     Args:
         clusters, sizes: K ids and numbers of images, in the order in which they are to stand, the largest first.
-        gap: (K,) >= 0, near 0 is a wide gap, 1 none; NaN where it cannot be told.
+        gap: (K,) >= 0, near 0 is a wide gap, 1 none; NaN where it cannot be told. gap_sd: (K,) >= 0 over half-samples;
+            NaN without.
         jaccard: (K,) in [0, 1], 1 is found again whole; NaN without half-samples.
         clouds: median gap and mean Jaccard index of clouds without clusters; NaN where there is none.
     """
@@ -123,7 +130,8 @@ def gaps(
     figure = Figure(figsize=(page_width(), float(np.clip((0.24 if shown <= 15 else 0.135) * shown + 1.25, 1.9, 9.4))))
     known = gap[:shown], jaccard[:shown]
     left, right = figure.subplots(1, 2, sharey=True)
-    _gap_zones(left, float(np.nanmax([1.2, *known[0] + 0.08])))
+    spread = np.nan_to_num(gap_sd[:shown])
+    _gap_zones(left, float(np.nanmax([1.2, *known[0] + spread + 0.08])))
     for values, axes in zip(known, (left, right), strict=True):
         for place in np.flatnonzero(~np.isfinite(values)):
             axes.annotate("cannot be told", (0, place), xytext=(3, 0), textcoords="offset points", va="center",
@@ -133,6 +141,8 @@ def gaps(
         axes.tick_params(axis="y", length=0)
     color = pair()[0]
     places = np.arange(shown)
+    ends = np.maximum(known[0] - spread, 0), known[0] + spread
+    left.hlines(places, *ends, color=color, linewidth=1.2, zorder=1.9)
     for inside, face in ((known[0] <= REAL, color), (known[0] > REAL, "white")):
         left.plot(known[0][inside], places[inside], linestyle="none", marker="o", markersize=_dot(shown),
                   markeredgecolor=color, markerfacecolor=face)  # fmt: skip
@@ -153,8 +163,10 @@ def gaps(
     right.set_title("Found again in halves (Jaccard)")
     rest = "" if shown == len(clusters) else f"\nthe {shown} largest of {len(clusters):,} clusters"
     words = f"clouds without clusters (median, mean){rest}"
-    mark = Line2D([], [], color=pair()[1], linestyle="--", linewidth=1.2, label=words)
-    figure.legend(handles=[mark], loc="outside lower left")
+    marks = [Line2D([], [], color=pair()[1], linestyle="--", linewidth=1.2, label=words)]
+    if spread.any():
+        marks.append(Line2D([], [], color=color, marker="o", markersize=4, label="± sd over half-samples"))
+    figure.legend(handles=marks, loc="outside lower left", ncols=1 if narrow() else 2)
     return figure
 
 
@@ -186,8 +198,10 @@ def k_choice(
     gate: float,
     chosen: tuple[int, int] | None,
     space: str,
+    votes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
 ) -> Figure:
-    """Silhouette and stability over k, of the images and of clouds, with the gate and the k that is supported.
+    """Silhouette and stability over k, of the images and of clouds, with the gate and the k that is supported; below,
+    what each criterion votes for.
 
     Args:
         ks: (m,) rising. silhouettes: (m,) each, of the images and the clouds' mean, in [-1, 1].
@@ -195,20 +209,22 @@ def k_choice(
         gate: the silhouette that the best of the images has to reach.
         chosen: lowest and highest k that the criteria give, None where no k is supported.
         space: where the clusters are, 'projection' or 'embedding'.
+        votes: by criterion the k of all images, one or none, and that of each half.
     """
-    rows = 2 if narrow() else 1
-    figure = Figure(figsize=(page_width(), 2.5 * rows + 0.35))
-    left, right = np.ravel(figure.subplots(rows, 3 - rows))
+    rows, height = (2, 2.2) if narrow() else (1, 2.5)
+    figure = Figure(figsize=(page_width(), height * rows + 0.35 + (0.85 if votes else 0)))
+    heights = [height] * rows + ([0.2 + 0.17 * len(votes)] if votes else [])
+    grid = figure.add_gridspec(len(heights), 3 - rows, height_ratios=heights)
+    left, right = (figure.add_subplot(grid[i // (3 - rows), i % (3 - rows)]) for i in range(2))
     for axes, values, heading in (
         (left, silhouettes, f"Silhouette in the {space}"),
-        (right, stability, "Stability over halves (adjusted Rand)"),
+        (right, stability, "Stability over halves" + ("" if narrow() else " (adjusted Rand)")),
     ):
         axes.set_title(heading)
         if not np.isfinite(values[0]).any():
             nothing_to_draw(axes, "no half-samples")
             continue
-        if chosen is not None:
-            axes.axvspan(chosen[0] - 0.25, chosen[1] + 0.25, color=FAINT, linewidth=0)
+        _chosen_band(axes, chosen)
         axes.plot(ks, values[0], color=pair()[0], marker=_IMAGES, markersize=3)
         axes.plot(ks, values[1], color=pair()[1], marker=_CLOUDS, markersize=3, linestyle="--")
         axes.set_xlabel("number of clusters, k")
@@ -224,8 +240,39 @@ def k_choice(
         Line2D([], [], color=INK, linewidth=1, linestyle=":", label="gate for the best"),
         Line2D([], [], color="none" if chosen is None else FAINT, linewidth=7, label=_chosen(chosen)),
     ]
-    figure.legend(handles=marks, loc="outside lower left", ncols=2 if narrow() else 4)
+    if votes:
+        _ballots(figure.add_subplot(grid[rows, :]), ks, votes, chosen)
+        marks += [
+            Line2D([], [], color=pair()[0], marker=_IMAGES, markersize=6, linestyle="none", label="vote of all"),
+            Line2D([], [], color=MUTED, marker=_IMAGES, markersize=4, markerfacecolor="none", linestyle="none",
+                   label="of a half"),
+        ]  # fmt: skip
+    figure.legend(handles=marks, loc="outside lower left", ncols=2 if narrow() else 3)
     return figure
+
+
+def _chosen_band(axes: Axes, chosen: tuple[int, int] | None) -> None:
+    if chosen is not None:
+        axes.axvspan(chosen[0] - 0.25, chosen[1] + 0.25, color=FAINT, linewidth=0)
+
+
+def _ballots(
+    axes: Axes, ks: np.ndarray, votes: Mapping[str, tuple[Sequence[int], Sequence[int]]], chosen: tuple[int, int] | None
+) -> None:
+    """A row for each criterion: what all images vote for, and around it the halves."""
+    axes.set_title("What each criterion votes for")
+    _chosen_band(axes, chosen)
+    for row, (of_all, of_halves) in enumerate(votes.values()):
+        for k, count in Counter(of_halves).items():
+            axes.plot([k], [row], color=MUTED, marker=_IMAGES, markersize=5 + 2.2 * count**0.5, markerfacecolor="none")
+        axes.plot(of_all, [row] * len(of_all), color=pair()[0], marker=_IMAGES, markersize=4.5, linestyle="none")
+    axes.set_yticks(range(len(votes)), list(votes), fontsize=7)
+    axes.set_ylim(len(votes) - 0.4, -0.6)
+    axes.set_xlim(ks[0] - 0.7, ks[-1] + 0.7)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=20, steps=[1, 2, 5, 10]))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=FAINT)
+    axes.set_axisbelow(True)
 
 
 def _chosen(chosen: tuple[int, int] | None) -> str:

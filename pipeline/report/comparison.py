@@ -12,12 +12,19 @@ import pandas as pd
 
 from pipeline.metrics.catalog import METRICS
 from pipeline.metrics.verdict import WORDS, Level, excess_in_words, p_in_words
-from pipeline.report.build import encodable, environment
+from pipeline.report.page import encodable, environment
 from pipeline.report.privacy import Privacy
 from pipeline.report.words import NONE, duration, is_missing, number, plain, score
 
 SEPARATION = "class_distances/separation/all/auc"
 """How well the encoder keeps the classes apart: the one score that compares encoders without clusters."""
+
+_WAYS = {"image_to_text": "image to caption", "text_to_image": "caption to image"}
+OF_WORDS = (
+    *(f"zero_shot/{name}" for name in ("top1", "top5", "macro", "ece")),
+    *(f"retrieval/{way}/recall_at_{k}" for way in _WAYS for k in (1, 5, 10)),
+)
+"""What texts tell of the images: comparable between encoders and prompts."""
 
 TRUST = ("verdict", "excess", "p", "gap")
 """The verdict on the clusters against clouds without any, and the numbers that it rests on."""
@@ -29,11 +36,12 @@ NOT_SETTINGS = frozenset({"job", "status", "reason", "seconds", "report", "model
 # count: a clusterer that calls the hard ones noise is not better at the rest.
 _MADE_BY = {
     "labels": ("dataset", "noise"),
+    "words": ("dataset", "zero_shot"),
     "embedding": ("dataset", "encoder", "noise"),
     "projection": ("dataset", "encoder", "projection", "seed", "noise"),
 }
 _GROW_WITH_K = frozenset({"nmi", "purity"})
-_SPACES = {"projection": "Projection", "embedding": "Embedding", "labels": "Against labels"}
+_SPACES = {"projection": "Projection", "embedding": "Embedding", "labels": "Against labels", "words": "By texts"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,9 @@ class ScoreColumn:
 
     @property
     def label(self) -> str:
-        return METRICS[self.name].label if self.name in METRICS else self.name.replace("_", " ")
+        label = METRICS[self.name].label if self.name in METRICS else self.name.replace("_", " ")
+        way = self.key.split("/")[1]
+        return f"{label}, {_WAYS[way]}" if way in _WAYS else label
 
     @property
     def better(self) -> str | None:
@@ -56,7 +66,8 @@ class ScoreColumn:
 def score_columns(columns: Sequence[str]) -> list[ScoreColumn]:
     """The scores among a comparison's columns, by space and in the order of the catalogue.
 
-    Known: 'cluster_metrics/<space>/<name>', 'projection/quality/<name>' (a score of the projection) and SEPARATION.
+    Known: 'cluster_metrics/<space>/<name>', 'projection/quality/<name>' (a score of the projection), SEPARATION and
+    OF_WORDS.
     """
     found = []
     for key in map(str, columns):
@@ -68,6 +79,8 @@ def score_columns(columns: Sequence[str]) -> list[ScoreColumn]:
             found.append(ScoreColumn(key, "projection", name))
         elif key == SEPARATION:
             found.append(ScoreColumn(key, "labels", "auc"))
+        elif key in OF_WORDS:
+            found.append(ScoreColumn(key, "words", key.rsplit("/", 1)[1]))
     spaces, names = list(_SPACES), list(METRICS)
     place = {name: number for number, name in enumerate(names)}
     return sorted(found, key=lambda it: (spaces.index(it.space), place.get(it.name, len(names)), it.name))
@@ -95,7 +108,8 @@ def best_jobs(rows: pd.DataFrame, column: ScoreColumn) -> set[int]:
     """Row numbers with the best score among comparable jobs; none where a job has nothing to compare with.
 
     Jobs are comparable in 'labels' on the same data, in 'embedding' with the same encoder too, in
-    'projection' with the same projection and seed too; scores that grow with k only at the same k.
+    'projection' with the same projection and seed too, in 'words' on the same data and classes; scores that grow with
+    k only at the same k.
     """
     if column.better is None:
         return set()

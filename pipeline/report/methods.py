@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from pipeline.metrics.catalog import METRICS
 from pipeline.metrics.gaps import NONE as NO_GAP
 from pipeline.metrics.gaps import REAL
-from pipeline.metrics.verdict import ALPHA, GATE
+from pipeline.metrics.verdict import ALPHA, ALPHA_ALONE, GATE, SMALLEST
+from pipeline.report import methods_of_words as of_words
+from pipeline.report.recorded import Citations, Record
+from pipeline.report.recorded import seed_of as _seed
+from pipeline.report.recorded import setting as _setting
+from pipeline.report.recorded import unit_of as _unit
 from pipeline.report.trust import null_in_words
 from pipeline.report.words import counted, look_up, number
-
-Record = Mapping[str, Any]
 
 WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()} | {
     "umap": "McInnes, L., Healy, J. and Melville, J. (2018). UMAP: uniform manifold approximation and "
@@ -59,24 +61,8 @@ WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()
     "density": "Scott, D. W. (1992). Multivariate Density Estimation: Theory, Practice, and Visualization. Wiley.",
     "spaces": "Wang, Z., Zhang, B. and Ye, C. (2024). Deep clustering evaluation: how to validate internal "
     "clustering validation measures. arXiv:2403.14830.",
-}
+} | of_words.WORKS
 """Everything that a paragraph may cite, by a short name; scores by their own name."""
-
-
-class Citations:
-    """Numbers works in the order in which they are first cited."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def __call__(self, *works: str) -> str:
-        """'[1]' or '[1, 2]' for these names of `WORKS`; one source under two names has one number."""
-        numbers = {self._numbers.setdefault(WORKS[work], len(self._numbers) + 1) for work in works}
-        return "[" + ", ".join(map(str, sorted(numbers))) + "]"
-
-    @property
-    def references(self) -> list[str]:
-        return list(self._numbers)
 
 
 def stages_done(record: Record) -> set[str]:
@@ -84,14 +70,15 @@ def stages_done(record: Record) -> set[str]:
     return {str(stage.get("name")) for stage in record.get("stages") or [] if stage.get("status") == "done"}
 
 
-def _setting(record: Record, dotted: str, default: Any = "?") -> Any:
-    return look_up(record, f"config.{dotted}", default)
+_OF_TEXTS = ("texts", "text_embedding", "text_index")
 
 
-def _seed(record: Record, dotted: str) -> str:
-    """', seed 0', or that there is none: such a run cannot be repeated exactly."""
-    seed = _setting(record, dotted, None)
-    return "unseeded" if seed is None else f"seed {seed}"
+def _described(record: Record) -> set[str]:
+    """What is told of: the stages that this run finished, and those of another whose results it took. The texts of an
+    index that was there are not this run's, whose settings do not tell of them."""
+    done = {*stages_done(record), *look_up(record, "taken.stages", {})}
+    done |= {"listing"} if "images" in done else set()
+    return done - set(_OF_TEXTS) if _setting(record, "tagging.index", None) is not None else done
 
 
 def _space(record: Record) -> str:
@@ -201,10 +188,6 @@ def _distance_lines(record: Record) -> list[str]:
             "infinitesimal jackknife, Student's t; classes and the mean that is subtracted are held fixed."
         )
     return lines
-
-
-def _unit(record: Record) -> str:
-    return "group (or image without one)" if look_up(record, "images.grouped") else "image"
 
 
 def _label_lines(record: Record) -> list[str]:
@@ -385,9 +368,11 @@ def _trust_lines(record: Record) -> list[str]:
         "Gaps: the lowest density between a cluster and its nearest over the lower of the two peaks, along the line "
         "between their centres in the embedding (each half of the members projected on the line of the other half), "
         "over the same of an even density.",
-        f"Clusters are supported where their silhouette in the embedding exceeds the clouds' (p < {ALPHA}) and their "
-        f"median gap is at most {REAL}; weakly, where only the second holds, or the first with a median gap below "
-        f"{NO_GAP}; else not.",
+        f"Clusters are supported where their silhouette in the embedding exceeds the clouds' (p < {ALPHA}, and by at "
+        f"least {SMALLEST} or, where less, a fifth of theirs) and their median gap is at most {REAL}; weakly, "
+        f"where it exceeds them and the median gap is below {NO_GAP}, or where only the gap is there and clouds hardly "
+        f"have one as deep (p < {ALPHA_ALONE}); else not. Where the clusterer finds none in most clouds, the share of images in clusters has to "
+        "exceed every cloud's instead; noise counts with the nearest cluster where gaps are measured.",
     ]
 
 
@@ -401,7 +386,7 @@ _STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
     "cluster_metrics": _score_lines,
     "label_structure": _label_structure_lines,
     "significance": _trust_lines,
-}
+} | of_words.LINES
 
 
 _ORDER = (
@@ -415,6 +400,7 @@ _ORDER = (
     "cluster_metrics",
     "label_structure",
     "significance",
+    *of_words.LINES,
 )
 
 
@@ -425,7 +411,7 @@ def protocol_lines(record: Record, k: float | None = None) -> list[str]:
         record: run.json.
         k: the number of clusters that was used (metrics key 'clustering/k'), where the config leaves it open.
     """
-    done = stages_done(record)
+    done = _described(record)
     lines: list[str] = []
     for stage in _ORDER:
         if stage not in done:
@@ -679,7 +665,8 @@ def _trust_sentence(record: Record, cite: Citations) -> str:
         " For each cluster and its nearest we measured the gap in embedding space: the valley of the kernel density "
         f"{cite('valley', 'density')} along the cross-fitted line between the centroids over its lower peak, relative "
         "to that of an even density. Clusters were considered supported if their silhouette in embedding space "
-        f"exceeded that of the clouds (p < {ALPHA}) and their median gap was at most {REAL}; a number of clusters, "
+        f"exceeded that of the clouds (p < {ALPHA}, and by at least {SMALLEST} or, where less, a fifth of theirs) and "
+        f"their median gap was at most {REAL}; a number of clusters, "
         f"only if the best silhouette over all k exceeded the best of the clouds by {GATE} {cite('gap statistic')}."
     )
 
@@ -694,7 +681,7 @@ _STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
     "cluster_metrics": _score_sentence,
     "label_structure": _label_structure_sentence,
     "significance": _trust_sentence,
-}
+} | of_words.SENTENCES
 
 
 def methods_paragraph(record: Record, k: float | None = None) -> tuple[str, list[str]]:
@@ -707,8 +694,8 @@ def methods_paragraph(record: Record, k: float | None = None) -> tuple[str, list
     Returns:
         text with numbers like [1], and the references: the first one is [1].
     """
-    done = stages_done(record)
-    cite = Citations()
+    done = _described(record)
+    cite = Citations(WORKS)
     sentences: list[str] = []
     for stage in _ORDER:
         if stage not in done:

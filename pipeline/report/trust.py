@@ -82,9 +82,21 @@ def supported_k(run: Compared) -> str:
         )
     low, high = int(row["k_low"]), int(row["k_high"])
     doubt = "If there are any, " if row["verdict"] == "none" else ""
+    votes = _votes(run)
     if low == high:
-        return f"{doubt}k = {low}: silhouette, stability over half-samples and the knee agree within 1."
-    return f"{doubt}k = {low} to {high}: silhouette, stability over half-samples and the knee differ, so no single k."
+        said = f"{votes} agree within 1" if " and " in votes else f"by {votes} alone"
+        return f"{doubt}k = {low}: {said}."
+    return f"{doubt}k = {low} to {high}: {votes} differ by more than 1, so no single k."
+
+
+_VOTERS = {"silhouette": "the best silhouette", "stability": "the stability over half-samples", "knee": "the knee"}
+
+
+def _votes(run: Compared) -> str:
+    """What each criterion says, on all the images that were compared."""
+    of_all = run.table("k_votes").query("sample == 'all'")
+    parts = [f"{_VOTERS[name]} ({k})" for name, k in zip(of_all["criterion"], of_all["k"], strict=True)]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,28 @@ def _row(row: Mapping[str, Any]) -> Row:
         excess=excess_in_words(name, row["excess"]) or NONE,
         p=p_in_words(row["p"]) or NONE,
     )
+
+
+def labels_in_words(run: Compared) -> str:
+    """How far clusters and embedding know the labels, in a sentence or two; '' where there are none."""
+    if not run.has("label_structure") or not len(frame := run.table("label_structure")):
+        return ""
+    found = frame.set_index("name")
+    parts = []
+    if "ari" in found.index and math.isfinite(ari := found.loc["ari", "value"]):
+        by_chance = _by_chance(found, "ari")
+        parts.append(f"The clusters agree with the labels by an adjusted Rand index of {ari:.2f}{by_chance}.")
+    told = {"knn_accuracy": "from the five nearest images", "probe_accuracy": "by a linear probe"}
+    known = [f"{found.loc[name, 'value']:.0%} {how}" for name, how in told.items() if name in found.index]
+    if known:
+        floor = found.loc["majority_share", "value"]
+        parts.append(f"Labels told right: {', '.join(known)}; {floor:.0%} by always saying the most frequent.")
+    return " ".join(parts)
+
+
+def _by_chance(found: pd.DataFrame, name: str) -> str:
+    mean = found.loc[name, "permuted_mean"]
+    return f" (permuted labels: {mean:.2f})".replace("-0.00", "0.00") if math.isfinite(mean) else ""
 
 
 def sampled(run: Compared) -> str:

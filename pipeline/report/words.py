@@ -100,6 +100,24 @@ def look_up(record: Mapping[str, Any], dotted: str, default: Any = None) -> Any:
     return value
 
 
+def subject(record: Mapping[str, Any], default: str = NONE) -> str:
+    """What a run is about: its data set, or its texts where no image was looked at.
+
+    >>> subject({"dataset": {"name": "digits"}})
+    'digits'
+    >>> subject({"images": {"listed": 0}, "config": {"text": {"name": "folder"}}})
+    'texts: folder'
+    """
+    if about_texts(record):
+        return f"texts: {look_up(record, 'config.text.name')}"
+    return str(look_up(record, "dataset.name", look_up(record, "config.dataset.name", default)))
+
+
+def about_texts(record: Mapping[str, Any]) -> bool:
+    """Whether a run looked at texts and at no image."""
+    return look_up(record, "images.listed") == 0 and look_up(record, "config.text.name", "none") != "none"
+
+
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested settings as ('clustering.k', 8) pairs, in order.
 

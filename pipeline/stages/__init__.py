@@ -12,6 +12,12 @@ NAMES = (
     "encoder",
     "embedding",
     "images",
+    "text_sources",
+    "texts",
+    "text_embedding",
+    "text_index",
+    "prompt_names",
+    "query_images",
     "neighbours",
     "data_quality",
     "class_distances",
@@ -22,7 +28,14 @@ NAMES = (
     "cluster_metrics",
     "label_structure",
     "replicates",
+    "k_support",
     "significance",
+    "zero_shot",
+    "retrieval",
+    "tagging",
+    "naming",
+    "image_index",
+    "search",
 )
 
 

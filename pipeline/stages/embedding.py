@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from inference.embed import PASSING, Embedded, EmbeddingFailed, embed
 from inference.encoders import EncoderError, EncoderHandle
 from inference.images import ReadingRules
+from inference.shards import Seen
 from pipeline.datasets.vectors import Precomputed
 from pipeline.errors import RunError
 from pipeline.schema import SixteenBit, plain
@@ -18,6 +20,7 @@ from pipeline.stage import Stage, Workspace
 
 log = logging.getLogger(__name__)
 
+UNSEEN: dict[str, Any] = {"width": 0, "height": 0, "format": "", "mode": "", "bytes": 0}  # the rest is NaN
 NARROW = 1 / 8  # of the range of 16 bits: images that use less, 12 bits say, come out nearly black where it is all kept
 
 
@@ -29,14 +32,15 @@ def run(
     read. `encoding` (one row): how the vectors were computed in the end."""
     if isinstance(encoder, Precomputed):
         return _matched(workspace, files, encoder)
-    readable = files.index[files["problem"] == ""].to_numpy()
+    readable = np.flatnonzero(files["problem"] == "")
+    given = files if len(readable) == len(files) else files.iloc[readable]
     try:
         embedded = embed(
-            files["path"].iloc[readable].tolist(),
+            given["path"].array,
             encoder,
             workspace.folder,
             rules=ReadingRules(**plain(settings.images)),
-            contents=[seen.partition(" turned ")[0] for seen in files["content_hash"].iloc[readable]],
+            contents=_contents(given["content_hash"]),
             workers=workspace.workers,
             timeout=workspace.timeout,
             batch_size=workspace.batch_size,
@@ -47,15 +51,7 @@ def run(
     except EmbeddingFailed as error:
         log.error("embedding failed:\n%s", error)
         raise RunError(f"embedding: {str(error).strip().splitlines()[-1]}") from error
-    reading = _nothing_read(files)
-    told = [problem.partition(": ") for problem in files["problem"]]
-    reading["reason"], reading["detail"] = [reason for reason, _, _ in told], [detail for _, _, detail in told]
-    for row, reason, detail in embedded.unreadable:
-        reading.loc[readable[row], ["reason", "detail"]] = [reason, detail]
-    rows = readable[embedded.rows]
-    reading.loc[rows, "read"] = True
-    for column in embedded.seen:
-        reading.loc[rows, column] = embedded.seen[column].to_numpy()
+    reading = _reading(files, readable, embedded)
     if settings.images.sixteen_bit is SixteenBit.full:
         _warn_of_narrow(reading)
     passing = int(reading["reason"].isin(PASSING).sum())
@@ -64,6 +60,40 @@ def run(
             "%d images failed for reasons that may pass; nothing is kept, the next run tries them again", passing
         )
     return {"image_embeddings": embedded.vectors, "reading": reading, "encoding": _encoding(embedded, encoder)}
+
+
+def _contents(seen: pd.Series) -> Sequence[str]:
+    """The hash of each image's bytes, without the turn that the listing put behind it."""
+    turned = seen.str.contains(" turned ", regex=False)
+    return seen.array if not turned.any() else seen.str.partition(" turned ")[0].array  # type: ignore[no-any-return]
+
+
+def _reading(files: pd.DataFrame, readable: np.ndarray, embedded: Embedded) -> pd.DataFrame:
+    """What became of each file. readable: which ones were given to the encoder."""
+    rows = readable[embedded.rows]
+    read = np.zeros(len(files), bool)
+    read[rows] = True
+    seen = embedded.seen if read.all() else _spread(embedded.seen, rows, len(files))
+    told = pd.DataFrame({"reason": "", "detail": ""}, index=files.index)
+    if len(readable) < len(files):
+        problems = files["problem"].str.partition(": ")
+        told = pd.DataFrame({"reason": problems[0], "detail": problems[2]})
+    if embedded.unreadable:
+        unreadable, *words = zip(*embedded.unreadable, strict=True)
+        for name, cells in zip(told, words, strict=True):
+            told.loc[readable[list(unreadable)], name] = list(cells)
+    return _table(files["id"], read, seen, told)
+
+
+def _spread(seen: pd.DataFrame, rows: np.ndarray, count: int) -> pd.DataFrame:
+    """(count rows) `seen` at these rows, and at the others what is not known."""
+    return seen.set_axis(rows).reindex(range(count)).fillna(UNSEEN).astype(seen.dtypes)
+
+
+def _table(ids: pd.Series, read: Any, seen: Mapping[str, Any], told: Mapping[str, Any]) -> pd.DataFrame:
+    """`reading`: its columns, in their order."""
+    known = {name: seen.get(name, float("nan")) for name in Seen._fields}
+    return pd.DataFrame({"id": ids, "read": read, **known, "reason": told["reason"], "detail": told["detail"]})
 
 
 def _warn_of_narrow(reading: pd.DataFrame) -> None:
@@ -113,19 +143,12 @@ def _matched(workspace: Workspace, files: pd.DataFrame, encoder: Precomputed) ->
     """Vectors that exist already, brought into the order of the files; no image is opened."""
     found = encoder.match(files)
     made, unusable = encoder.take(found, workspace.folder / "image_embeddings.npy", workspace.progress)
-    reading = _nothing_read(files)
-    reading["read"] = True
+    reading = _table(files["id"], True, UNSEEN, {"reason": "", "detail": ""})
     for some in unusable:
         reading.loc[some.rows, ["read", "reason", "detail"]] = [False, some.reason, some.detail]
     encoding = {"precision": encoder.precision, "device": "", "dimension": made.shape[1], "dtype": str(made.dtype)}
     unknown = {"fidelity": 1.0, "fidelity_centered": 1.0, "compared": 0, "fell_back": False}
     return {"image_embeddings": made, "reading": reading, "encoding": pd.DataFrame([encoding | unknown])}
-
-
-def _nothing_read(files: pd.DataFrame) -> pd.DataFrame:
-    unknown: dict[str, Any] = {"width": 0, "height": 0, "format": "", "mode": "", "bytes": 0}
-    unknown |= dict.fromkeys(("range_used", "brightness", "sharpness"), float("nan"))
-    return pd.DataFrame({"id": files["id"], "read": False, **unknown, "reason": "", "detail": ""})
 
 
 STAGE = Stage(

@@ -19,16 +19,13 @@ from pipeline.stage import Stage, Workspace
 def run(settings: Any, workspace: Workspace) -> dict[str, Any]:
     """A handle on the encoder that the config describes, or on vectors that exist already."""
     if isinstance(settings.encoder, PrecomputedEncoder):
-        return {"encoder": vectors.open_vectors(settings.encoder, workspace.content_hashes)}
+        opened = vectors.open_vectors(settings.encoder, workspace.content_hashes)
+        return {"encoder": opened, "text_encoder": opened}
     try:
-        return {"encoder": _described(settings, workspace)}
+        described = _described(settings, workspace)
     except EncoderError as error:
         raise CallError(f"{error.key}: {error.message}") from error
-
-
-def first_look(settings: Any) -> None:
-    """The encoder can be described: weights are there and can be read, the device is there."""
-    run(settings, Workspace(Path()))
+    return {"encoder": described, "text_encoder": described}
 
 
 def _described(settings: Any, workspace: Workspace) -> EncoderHandle:
@@ -46,23 +43,23 @@ def _described(settings: Any, workspace: Workspace) -> EncoderHandle:
 
 
 def fingerprints(made: Mapping[str, Any]) -> dict[str, str]:
-    """All that changes an image's vector."""
+    """All that changes an image's vector, and a text's. The device is no part of it."""
     handle: EncoderHandle | Precomputed = made["encoder"]
     if isinstance(handle, Precomputed):
-        return {"encoder": f"{handle.image_fingerprint}:normalize={handle.normalize}"}
-    fingerprint = f"{handle.description.image_fingerprint}:normalize={handle.normalize}"
-    if is_guarded(handle):  # the device is no part of it
-        fingerprint += f":{handle.runtime.words()}:min_fidelity={handle.min_fidelity}"
-    return {"encoder": fingerprint}
+        scaled = f":normalize={handle.normalize}"
+        texts = f"{handle.text_fingerprint}:logit_scale={handle.logit_scale}"
+        return {"encoder": handle.image_fingerprint + scaled, "text_encoder": texts}
+    guarded = f":{handle.runtime.words()}:min_fidelity={handle.min_fidelity}" if is_guarded(handle) else ""
+    images = f"{handle.description.image_fingerprint}:normalize={handle.normalize}{guarded}"
+    return {"encoder": images, "text_encoder": f"{handle.description.text_fingerprint}{guarded}"}
 
 
 STAGE = Stage(
     name="encoder",
     needs=(),
-    makes=("encoder",),
+    makes=("encoder", "text_encoder"),
     settings=("encoder", "paths", "device", "precision"),
     run=run,
-    first_look=first_look,
     fingerprints=fingerprints,
-    unsaved=("encoder",),
+    unsaved=("encoder", "text_encoder"),
 )

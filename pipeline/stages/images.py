@@ -22,9 +22,10 @@ SHEET = 48  # images on the sheet
 def run(settings: Any, workspace: Workspace, candidates: pd.DataFrame, reading: pd.DataFrame) -> dict[str, Any]:
     """`images`: a row for each vector, in their order. `skipped`: id, path, reason, detail of the rest."""
     read = reading["read"].to_numpy(dtype=bool)
-    known = candidates.assign(**{column: reading[column] for column in SEEN})
-    images = known.loc[read, COLUMNS].reset_index(drop=True)
-    skipped = candidates[["id", "path"]].assign(reason=reading["reason"], detail=reading["detail"]).loc[~read]
+    images = candidates.assign(**{column: reading[column] for column in SEEN})[COLUMNS]
+    if not read.all():  # else the texts of both tables are the same ones in memory
+        images = images.loc[read].reset_index(drop=True)
+    skipped = candidates.loc[~read, ["id", "path"]].join(reading.loc[~read, ["reason", "detail"]])
     metadata = pd.DataFrame({"image_path": images["path"], **images[["caption", "label", "id"]].to_dict("series")})
     return {"images": images, "skipped": skipped.reset_index(drop=True), "embedding_metadata": metadata}
 
@@ -47,7 +48,7 @@ def check(made: Mapping[str, Any], config: Config) -> None:
             f"{len(skipped)} of {total} images could not be read ({reasons}), more than "
             f"dataset.max_unreadable = {config.dataset.max_unreadable:g} allows; see skipped.csv"
         )
-    gone = sorted(set(made["candidates"]["label"].dropna()) - set(images["label"].dropna()))
+    gone = sorted(set(made["candidates"]["label"].dropna()) - set(images["label"].dropna())) if len(skipped) else []
     if gone:
         raise RunError(f"class '{gone[0]}': none of its images could be read; see skipped.csv")
 
@@ -58,7 +59,7 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
     images = made["images"]
     chosen = np.random.default_rng(drawing.seed).permutation(len(images))[:SHEET]
-    rows = images.iloc[np.sort(chosen)].to_dict("records")
+    rows = [images.iloc[row] for row in np.sort(chosen)]  # one by one: of all at once, whole columns are copied
     if not any(row["path"] for row in rows):  # vectors without images
         return {}
     titles = [drawing.title(row) for row in rows]

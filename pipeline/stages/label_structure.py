@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.stage import Facts, Stage, Workspace
+from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.groups import group_numbers
 
 log = logging.getLogger(__name__)
@@ -149,6 +149,38 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
+AGREEMENT = {
+    "ari": "Adjusted Rand index",
+    "ami": "Adjusted mutual information",
+    "nmi": "Normalised mutual information",
+    "accuracy": "Accuracy, matched one to one",
+    "purity": "Purity",
+}
+TOLD = {"knn_accuracy": "Five nearest neighbours", "probe_accuracy": "Linear probe"}
+
+
+def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawing: Drawing) -> dict[str, Any]:
+    """Every score beside that of permuted labels."""
+    from pipeline.plots.label_structure import Measure, label_structure
+
+    table = made["label_structure"].set_index("name")
+    if not len(table):
+        return {}
+
+    def measures(names: Mapping[str, str]) -> list[Measure]:
+        rows = [(label, table.loc[name]) for name, label in names.items() if name in table.index]
+        return [
+            Measure(label, row["value"], row["permuted_mean"], row["permuted_sd"], f"{row['value']:.2f}")
+            for label, row in rows
+            if math.isfinite(row["value"])
+        ]
+
+    found = measures(AGREEMENT), measures(TOLD)
+    return (
+        {"label_structure": label_structure(*found, float(table.loc["majority_share", "value"]))} if any(found) else {}
+    )
+
+
 def keyed(settings: Any) -> dict[str, int]:
     """Of the comparison's settings only these."""
     chosen = settings.significance
@@ -162,6 +194,7 @@ STAGE = Stage(
     settings=("significance",),
     keyed=keyed,
     run=run,
+    draw=draw,
     refuse=refuse,
     metrics=metrics,
     packages=("numpy", "scipy", "scikit-learn"),

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from inference.places import turn_of
-from pipeline.datasets.candidates import Found
+from inference.places import TURNED, turn_of
+from pipeline.datasets.candidates import Found, texts
 from pipeline.schema import PrecomputedEncoder
 from pipeline.stage import Stage, Workspace
 
@@ -20,13 +20,8 @@ CELLS = 10_000  # turned into text at a time
 def run(settings: Any, workspace: Workspace, found: Found) -> dict[str, Any]:
     """`found`: what the data set listed. `files` is what makes a vector, `candidates` all that is known of it;
     `image_labels` says which of several labels an image has, None where it has one at most."""
-    table = found.table.copy()
-    usable = table["problem"] == ""  # a path that leaves its root is not opened
-    table["content_hash"] = table["problem"]
-    paths = table.loc[usable, "path"].tolist()
-    contents = zip(workspace.content_hashes(paths), paths, strict=True)
-    table.loc[usable, "content_hash"] = [_seen(content, path) for content, path in contents]
-    files = table[["id", "path", "content_hash", "problem", "position"]].copy()
+    table = found.table.assign(content_hash=_contents(found.table, workspace))
+    files = table[["id", "path", "content_hash", "problem", "position"]]
     if isinstance(settings.encoder, PrecomputedEncoder):
         files.attrs["rows"] = found.rows
     else:
@@ -34,8 +29,19 @@ def run(settings: Any, workspace: Workspace, found: Found) -> dict[str, Any]:
     return {"files": files, "candidates": table.drop(columns="position"), "image_labels": found.labels}
 
 
+def _contents(table: pd.DataFrame, workspace: Workspace) -> pd.Series:
+    """What an encoder gets to see of each row: the content, and by how much it is turned; of a row that cannot be read,
+    why: a path that leaves its root is not opened."""
+    usable = table["problem"] == ""
+    paths = table["path"] if usable.all() else table.loc[usable, "path"]
+    contents = texts(workspace.each_content_hash(paths.array)).set_axis(paths.index)
+    turned = paths[paths.str.startswith(TURNED)]
+    if len(turned):
+        contents[turned.index] = [_seen(*row) for row in zip(contents[turned.index], turned, strict=True)]
+    return contents if usable.all() else contents.reindex(table.index).fillna(table["problem"])
+
+
 def _seen(content: str, path: str) -> str:
-    """What an encoder gets to see: the content, and by how much it is turned."""
     turn = turn_of(path)
     return f"{content} turned {turn}" if turn else content
 
@@ -60,7 +66,8 @@ def _digest(table: pd.DataFrame, rows: int | None = None) -> str:
     for i, name in enumerate(table):
         state.update(b", [" if i else b"[")
         for start in range(0, len(table), CELLS):
-            cells = [None if pd.isna(v) else v for v in table[name].iloc[start : start + CELLS].tolist()]
+            part = table[name].iloc[start : start + CELLS].astype(object)
+            cells = part.where(part.notna(), None).tolist()
             state.update(f"{', ' if start else ''}{json.dumps(cells)[1:-1]}".encode())
         state.update(b"]")
     state.update(f"], {json.dumps(rows)}]".encode())

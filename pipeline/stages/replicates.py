@@ -21,9 +21,9 @@ import pandas as pd
 
 from pipeline.schema import NoProjection, plain
 from pipeline.stage import Facts, Stage, Workspace
+from pipeline.stages.clouds import SHARED, refuse_to_compare, replicates
 from pipeline.stages.projection import too_few
 from pipeline.stages.quiet import quietly
-from pipeline.stages.significance import SHARED, nothing_to_compare, replicates
 
 log = logging.getLogger(__name__)
 
@@ -202,9 +202,8 @@ def _spread(folder: Path, name: str, chosen: np.ndarray, dimensions: int) -> np.
 
 def refuse(facts: Facts, settings: Any) -> str | None:
     """significance=none leaves it out, and so does a sample that is too small to be projected."""
-    if not replicates(settings):
-        return nothing_to_compare(settings)
-    return too_few(settings.projection, min(facts.images, settings.significance.max_images))
+    why = refuse_to_compare(settings)
+    return why or too_few(settings.projection, min(facts.images, settings.significance.max_images))
 
 
 def keyed(settings: Any) -> dict[str, Any]:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
 
 from pipeline.metrics.significance import LOGARITHMIC, LOWER_IS_BETTER
-from pipeline.metrics.verdict import GATE
-from pipeline.schema import NoProjection, NullModel, Space, plain
+from pipeline.schema import HdbscanClustering, Space, plain
 from pipeline.stage import Drawing, Facts, Stage, Workspace
+from pipeline.stages.clouds import (
+    SHARED,
+    clustered_space,
+    compared,
+    coordinates,
+    counter,
+    flat,
+    null_vectors,
+    refuse_to_compare,
+    replicates,
+)
 from pipeline.stages.clustering import CLUSTER
 from pipeline.stages.projection import NAMES
 from pipeline.stages.quiet import quietly
@@ -25,8 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-N_INIT = 3  # starts of k-means for each k of the range, of the data and of the clouds alike
+OWN_STARTS = 3  # at most, where the data and many clouds are clustered in the embedding, many numbers each
 FEWEST_PER_CLUSTER = 2  # images of a half-sample for each cluster, else halves are not clustered
+SHARE = "clustered_share"
 SCORES = {
     "projection": ("silhouette", "calinski_harabasz", "davies_bouldin"),
     "embedding": ("silhouette_cosine", "silhouette_euclidean", "calinski_harabasz", "davies_bouldin"),
@@ -38,7 +50,7 @@ def run(
     workspace: Workspace,
     image_embeddings: np.ndarray,
     clusters: np.ndarray,
-    k_scores: pd.DataFrame,
+    k_gate: pd.DataFrame,
     replicate_rows: np.ndarray,
     half_rows: np.ndarray,
     null_half_rows: np.ndarray,
@@ -47,35 +59,31 @@ def run(
     half_projections: np.ndarray,
     null_half_projections: np.ndarray,
 ) -> dict[str, Any]:
-    """`null_scores`: a row per score. `cluster_support`: a row per cluster. `k_choice`: a row per number of clusters.
-    `verdict`: one row."""
-    from pipeline.metrics.nulls import isometric
-
+    """`null_scores`: a row per score. `cluster_support`: a row per cluster. `verdict`: one row."""
     given = np.asarray(image_embeddings[replicate_rows])
     whole = len(given) == len(image_embeddings)
     k = len(np.unique(clusters[clusters >= 0]))
-    grid = [int(n) for n in k_scores.loc[k_scores["silhouette_projection"].notna(), "k"] if 4 * n <= len(given)]
-    rules = _Rules(settings, max(k, 2), grid)
-    done = _counter(workspace, 2 + len(half_rows) + rules.replicates)
+    rules = _Rules(settings, max(k, 2), settings.clustering)
+    owned = 1 + settings.significance.embedding_replicates + len(half_rows) if rules.owns else 0
+    done = counter(workspace, 2 + len(half_rows) + replicates(settings) + owned)
 
-    vectors = isometric(given)
-    if settings.significance.null_model is not NullModel.features:  # the others would find these coordinates again
-        given = vectors
+    vectors, drawn_from = coordinates(settings, given)
     data = rules.cloud(vectors, rules.at(sample_projection), clusters if whole else None)
     done()
     nulls, null_halves = [], []
-    for r, cloud in enumerate(_null_vectors(settings, given, rules.replicates)):
+    draw = null_vectors(settings, drawn_from)
+    for r in range(replicates(settings)):
+        cloud = draw(r)
         nulls.append(rules.cloud(cloud, rules.at(null_projections, r)))
         null_halves += rules.halves(cloud, null_half_rows[r : r + 1], null_half_projections[r : r + 1])
         done()
     halves = rules.halves(vectors, half_rows, half_projections, done)
-    own = _own(rules, given, vectors) if rules.projects and not rules.in_embedding else None
-    table = _scores(rules, data, nulls, halves, own)
-    support = _support(settings, data, nulls, halves, null_halves)
-    choice, said = _choice(rules, data, nulls, halves, null_halves, k_scores)
+    own = _own(rules, draw, vectors, half_rows, done) if rules.owns else None
+    table = _scores(rules, data, nulls, halves, own, k_gate)
+    support, gap_sd = _support(settings, data, nulls, halves, null_halves, half_rows)
+    verdict = _verdict(rules, table, support, (data, nulls), gap_sd, (len(given), len(image_embeddings), k), k_gate)
     done()
-    verdict = _verdict(settings, rules, table, support, nulls, (len(given), len(image_embeddings), k), said)
-    return {"null_scores": table, "cluster_support": support, "k_choice": choice, "verdict": verdict}
+    return {"null_scores": table, "cluster_support": support, "verdict": verdict}
 
 
 Halved = tuple[np.ndarray, "Cloud"]  # which rows (m,) bool, and their cloud
@@ -87,19 +95,20 @@ class _Rules:
 
     settings: Any
     k: int
-    grid: list[int]
+    clusterer: Any
 
     @property
     def projects(self) -> bool:
-        return not isinstance(self.settings.projection, NoProjection)
+        return not flat(self.settings)
 
     @property
     def in_embedding(self) -> bool:
         return self.settings.clustering.space is Space.embedding
 
     @property
-    def replicates(self) -> int:
-        return replicates(self.settings)
+    def owns(self) -> bool:
+        """Whether clusters of the embedding itself are others than the run's."""
+        return self.projects and not self.in_embedding
 
     def at(self, places: np.ndarray, row: int | None = None) -> np.ndarray | None:
         """Coordinates in the projection, None where there is none."""
@@ -107,25 +116,18 @@ class _Rules:
             return None
         return places if row is None else places[row]
 
-    def cloud(
-        self,
-        vectors: np.ndarray,
-        projection: np.ndarray | None,
-        clusters: np.ndarray | None = None,
-        in_embedding: bool = False,
-        grid: Sequence[int] | None = None,
-    ) -> Cloud:
+    def cloud(self, vectors: np.ndarray, projection: np.ndarray | None, clusters: np.ndarray | None = None) -> Cloud:
         from pipeline.geometry.clouds import cloud
 
-        ks = self.grid if grid is None else grid
         with quietly():
-            return cloud(vectors, projection, self.cluster, ks, N_INIT, in_embedding or self.in_embedding, clusters)
+            return cloud(vectors, projection, self.cluster, self.in_embedding, clusters)
 
     def cluster(self, vectors: np.ndarray) -> np.ndarray:
         """By the run's clusterer, its k that of the run's clusters. All noise where it cannot."""
-        chosen = self.settings.clustering
+        chosen = self.clusterer
+        places = np.asarray(vectors, np.float32)  # as the run's own vectors are
         try:
-            return CLUSTER[type(chosen)](chosen, vectors, self.k if hasattr(chosen, "k") else None).clusters
+            return CLUSTER[type(chosen)](chosen, places, self.k if hasattr(chosen, "k") else None).clusters
         except ValueError:  # vectors that are all the same
             return np.full(len(vectors), -1, dtype=np.int64)
 
@@ -137,113 +139,89 @@ class _Rules:
         for i, half in enumerate(rows):
             if half.sum() >= FEWEST_PER_CLUSTER * self.k:
                 at = projections[i][half] if self.projects else None
-                grid = [k for k in self.grid if k < half.sum()]
-                found.append((half, self.cloud(vectors[half], at, grid=grid if grid == self.grid else [])))
+                found.append((half, self.cloud(vectors[half], at)))
             done()
         return found
 
 
-def replicates(settings: Any) -> int:
-    """Clouds without clusters: projecting them takes long, so there are fewer than where nothing is projected."""
-    chosen = settings.significance
-    flat = isinstance(settings.projection, NoProjection)
-    return int(chosen.embedding_replicates if flat else chosen.replicates)
+Scores = Mapping[tuple[str, str], float]
 
 
-def _counter(workspace: Workspace, total: int) -> Any:
-    state = [0]
+def _own(
+    rules: _Rules, draw: Callable[[int], np.ndarray], vectors: np.ndarray, half_rows: np.ndarray, done: Any
+) -> tuple[Scores, list[Scores], list[Scores]]:
+    """Scores of clusters found in the embedding itself, of the data, of more clouds and of halves: side by side, as
+    they are by far the most numbers."""
+    from pipeline.metrics.blocks import map_blocks
 
-    def done() -> None:
-        state[0] += 1
-        workspace.progress(min(state[0], total), total)
-
-    return done
-
-
-def _null_vectors(settings: Any, vectors: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """The same clouds that were projected: drawn again from their seeds."""
-    from pipeline.metrics.nulls import draw_null
-
-    chosen = settings.significance
-    return (draw_null(vectors, chosen.null_model.value, (chosen.seed, r)) for r in range(count))
-
-
-def _own(rules: _Rules, given: np.ndarray, vectors: np.ndarray) -> tuple[Cloud, list[Cloud]]:
-    """Clusters found in the embedding itself, of the data and of more clouds."""
+    clusterer = rules.clusterer
+    if hasattr(clusterer, "n_init"):
+        clusterer = replace(clusterer, n_init=min(clusterer.n_init, OWN_STARTS))
+    apart = replace(rules, clusterer=clusterer)
+    halves = [half for half in half_rows if half.sum() >= FEWEST_PER_CLUSTER * rules.k]
     count = rules.settings.significance.embedding_replicates
-    data = rules.cloud(vectors, None, in_embedding=True, grid=[])
-    nulls = [
-        rules.cloud(cloud, None, in_embedding=True, grid=[]) for cloud in _null_vectors(rules.settings, given, count)
-    ]
-    return data, nulls
+
+    def scores(number: int) -> Scores:
+        """0: the data, then clouds, then halves."""
+        if number > count:
+            return apart.cloud(vectors[halves[number - count - 1]], None).scores
+        return apart.cloud(draw(number - 1) if number else vectors, None).scores
+
+    found: list[Scores] = []
+    with quietly(), catch_warnings():  # outside, as threads change and restore both in any order
+        simplefilter("ignore")
+        for one in map_blocks(scores, range(1 + count + len(halves))):
+            found.append(one)
+            done()
+    return found[0], found[1 : 1 + count], found[1 + count :]
 
 
 def _scores(
-    rules: _Rules, data: Cloud, nulls: list[Cloud], halves: list[Halved], own: tuple[Cloud, list[Cloud]] | None
-) -> pd.DataFrame:
+    rules: _Rules, data: Cloud, nulls: list[Cloud], halves: list[Halved],
+    own: tuple[Scores, list[Scores], list[Scores]] | None, k_gate: pd.DataFrame,
+) -> pd.DataFrame:  # fmt: skip
     """space: where it is measured; clusters_of: where they were found."""
-    found_in = _clustered(rules.settings)
+    found_in = clustered_space(rules.settings)
+    of_all = data.scores, [null.scores for null in nulls], [half.scores for _, half in halves]
     rows = []
     for space, names in SCORES.items():
         for name in names:
             if (space, name) in data.scores:
-                rows.append(_row(space, found_in, name, data, nulls, halves))
+                rows.append(_row(space, found_in, name, *of_all))
     if own is not None:
-        rows += [_row("embedding", "embedding", name, *own, []) for name in SCORES["embedding"]]
-    if len(data.range_silhouettes):
-        best = [float(np.nanmax(cloud.range_silhouettes)) for cloud in nulls]
-        row = _compared(found_in, found_in, "best_silhouette", float(np.nanmax(data.range_silhouettes)), best, [])
-        rows.append(row | {"of": f"the best of k = {rules.grid[0]} to {rules.grid[-1]}"})
-    return pd.DataFrame(rows).assign(images=len(data.vectors))
+        rows += [_row("embedding", "embedding", name, *own) for name in SCORES["embedding"]]
+    if isinstance(rules.clusterer, HdbscanClustering):  # which finds as many as it likes, or none
+        of_halves = _shares([half for _, half in halves])
+        rows.append(compared(found_in, found_in, SHARE, _shares([data])[0], _shares(nulls), of_halves))
+    table = pd.DataFrame(rows).assign(images=len(data.vectors))
+    return pd.concat([table, k_gate[list(table.columns)]], ignore_index=True) if len(k_gate) else table
 
 
-def _clustered(settings: Any) -> str:
-    """The space in which clusters are found."""
-    flat = isinstance(settings.projection, NoProjection) or settings.clustering.space is Space.embedding
-    return "embedding" if flat else "projection"
+def _shares(clouds: Sequence[Cloud]) -> list[float]:
+    from pipeline.geometry.clouds import share_in_clusters
+
+    return [share_in_clusters(cloud.clusters) for cloud in clouds]
 
 
-def _row(space: str, found_in: str, name: str, data: Cloud, nulls: list[Cloud], halves: list[Halved]) -> dict[str, Any]:
-    key = (space, name)
-    of_nulls, of_halves = [null.scores[key] for null in nulls], [half.scores[key] for _, half in halves]
-    return _compared(space, found_in, name, data.scores[key], of_nulls, of_halves)
-
-
-def _compared(
-    space: str, found_in: str, name: str, observed: float, nulls: list[float], halves: list[float]
+def _row(
+    space: str, found_in: str, name: str, data: Scores, nulls: list[Scores], halves: list[Scores]
 ) -> dict[str, Any]:
-    from pipeline.metrics.significance import excess
-    from pipeline.metrics.significance import halves as over_halves
-
-    found, spread = excess(name, observed, nulls), over_halves(observed, halves)
-    known = [value for value in nulls if math.isfinite(value) and (value > 0 or name not in LOGARITHMIC)]
-    return {
-        "space": space,
-        "clusters_of": found_in,
-        "name": name,
-        "of": "",
-        "observed": observed,
-        "half_mean": spread.mean,
-        "half_sd": spread.sd,
-        "depends_on_n": spread.depends_on_n and name != "calinski_harabasz",  # which grows with n by its definition
-        "null_mean": found.null_mean,
-        "null_sd": found.null_sd,
-        "null_low": min(known, default=math.nan),
-        "null_high": max(known, default=math.nan),
-        "replicates": found.replicates,
-        "excess": found.excess,
-        "p": found.p,
-    }
+    key = (space, name)
+    return compared(space, found_in, name, data[key], [null[key] for null in nulls], [half[key] for half in halves])
 
 
 def _support(
-    settings: Any, data: Cloud, nulls: list[Cloud], halves: list[Halved], null_halves: list[Halved]
-) -> pd.DataFrame:
-    """Per cluster: the gap to its nearest in the embedding; how much of it halves find again, beside the clouds'."""
+    settings: Any, data: Cloud, nulls: list[Cloud], halves: list[Halved], null_halves: list[Halved],
+    half_rows: np.ndarray,
+) -> tuple[pd.DataFrame, float]:  # fmt: skip
+    """Per cluster: the gap to its nearest in the embedding; how much of it halves find again, beside the clouds'. And
+    the standard deviation of the median gap."""
     from pipeline.metrics.gaps import gaps
     from pipeline.metrics.stability import jaccard
 
-    found = {gap.cluster: gap for gap in gaps(data.vectors, data.clusters, settings.significance.seed)}
+    seed = settings.significance.seed
+    found = {gap.cluster: gap for gap in gaps(data.vectors, data.clusters, seed)}
+    spread, of_median = _gap_spread(data, half_rows, seed)
     again = _means([jaccard(data.clusters[rows], half.clusters) for rows, half in halves])
     found_again = [
         jaccard(null.clusters[rows], half.clusters) for null, (rows, half) in zip(nulls, null_halves, strict=False)
@@ -257,12 +235,28 @@ def _support(
                 "size": int((data.clusters == cluster).sum()),
                 "nearest": found[cluster].nearest if cluster in found else -1,
                 "gap": found[cluster].value if cluster in found else math.nan,
+                "gap_sd": spread.get(cluster, math.nan),
                 "jaccard": again[cluster] if cluster < len(again) else math.nan,
                 "null_jaccard": float(np.mean(of_nulls)) if of_nulls else math.nan,
             }
         )
-    columns = ["cluster", "size", "nearest", "gap", "jaccard", "null_jaccard"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["cluster", "size", "nearest", "gap", "gap_sd", "jaccard", "null_jaccard"]
+    return pd.DataFrame(rows, columns=columns), of_median
+
+
+def _gap_spread(data: Cloud, half_rows: np.ndarray, seed: int) -> tuple[dict[int, float], float]:
+    """Standard deviations over half-samples of each cluster's gap, and of their median: the same clusters, half of
+    their members."""
+    from pipeline.metrics.gaps import gaps, median_gap
+    from pipeline.metrics.significance import halves as over_halves
+
+    of_halves = [gaps(data.vectors[rows], data.clusters[rows], seed) for rows in half_rows]
+    values: dict[int, list[float]] = {}
+    for found in of_halves:
+        for gap in found:
+            values.setdefault(gap.cluster, []).append(gap.value)
+    spread = {cluster: over_halves(0.0, of).sd for cluster, of in values.items()}
+    return spread, over_halves(0.0, [median_gap(found) for found in of_halves]).sd
 
 
 def _means(values: list[np.ndarray]) -> np.ndarray:
@@ -277,83 +271,40 @@ def _means(values: list[np.ndarray]) -> np.ndarray:
     return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
-def _choice(
-    rules: _Rules,
-    data: Cloud,
-    nulls: list[Cloud],
-    halves: list[Halved],
-    null_halves: list[Halved],
-    k_scores: pd.DataFrame,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """`k_choice`, and what follows: lowest and highest k that the criteria give, or why none."""
-    from pipeline.geometry.clouds import range_stability
-    from pipeline.metrics.k_selection import knee
-
-    columns = ["k", "silhouette", "null_silhouette", "stability", "null_stability"]
-    if not rules.grid or not nulls:
-        return pd.DataFrame(columns=columns, dtype=float), {"low": None, "high": None, "gate": math.nan}
-    usable = [pair for pair in halves if pair[1].range_clusters.shape[1] == len(rules.grid)]
-    of_nulls = [
-        range_stability(null, [pair])
-        for null, pair in zip(nulls, null_halves, strict=False)
-        if pair[1].range_clusters.shape[1] == len(rules.grid)
-    ]
-    stable = range_stability(data, usable)
-    null_silhouettes = np.array([null.range_silhouettes for null in nulls])
-    table = pd.DataFrame(
-        {
-            "k": rules.grid,
-            "silhouette": data.range_silhouettes,
-            "null_silhouette": null_silhouettes.mean(axis=0),
-            "stability": stable,
-            "null_stability": np.mean(of_nulls, axis=0) if of_nulls else math.nan,
-        }
-    )
-    gate = float(np.nanmax(data.range_silhouettes) - np.nanmax(null_silhouettes, axis=1).mean())
-    if gate < GATE:
-        return table, {"low": None, "high": None, "gate": gate}
-    votes = [rules.grid[int(np.nanargmax(data.range_silhouettes))]]
-    if np.isfinite(stable).any():
-        votes.append(rules.grid[int(np.nanargmax(stable - (table["null_stability"].fillna(0.0).to_numpy())))])
-    inertia = k_scores[["k", "inertia_projection"]].dropna()
-    if found := knee(inertia["k"].tolist(), inertia["inertia_projection"].tolist()):
-        votes.append(found[0])
-    if max(votes) - min(votes) <= 1:
-        middle = int(np.median(votes))
-        return table, {"low": middle, "high": middle, "gate": gate}
-    return table, {"low": min(votes), "high": max(votes), "gate": gate}
-
-
 def _verdict(
-    settings: Any,
     rules: _Rules,
     table: pd.DataFrame,
     support: pd.DataFrame,
-    nulls: list[Cloud],
+    clouds: tuple[Cloud, list[Cloud]],
+    gap_sd: float,
     counts: tuple[int, int, int],
-    k_said: Mapping[str, Any],
+    k_gate: pd.DataFrame,
 ) -> pd.DataFrame:
     from pipeline.metrics.gaps import REAL, gaps, median_gap
     from pipeline.metrics.nulls import is_unit
     from pipeline.metrics.verdict import Evidence, decide, sentence
 
-    images, of, k = counts
+    (data, nulls), (images, of, k) = clouds, counts
+    chosen = rules.settings.significance
     known = support["gap"].dropna()
     scored = "silhouette_cosine" if is_unit(nulls[0].vectors) else "silhouette_euclidean"
+    null_gaps = [median_gap(gaps(null.vectors, null.clusters, chosen.seed)) for null in nulls]
     evidence = Evidence(
         images=images,
         of=of,
         clusters=k,
-        method=NAMES.get(type(settings.projection), ""),
+        method=NAMES.get(type(rules.settings.projection), ""),
         projection=_excess(table, "projection", "silhouette") if rules.projects else None,
         embedding=_excess(table, "embedding", scored),
         gap=float(known.median()) if len(known) else math.nan,
+        gap_sd=gap_sd,
         real_gaps=int((known <= REAL).sum()),
-        null=settings.significance.null_model.value,
+        null_gaps=[gap for gap in null_gaps if math.isfinite(gap)],
+        share=_shares([data])[0],
+        null_shares=_shares(nulls),
+        null=chosen.null_model.value,
     )
     level, why = decide(evidence)
-    seed = settings.significance.seed
-    null_gaps = [median_gap(gaps(null.vectors, null.clusters, seed)) for null in nulls]
     row = {
         "verdict": level,
         "sentence": sentence(evidence),
@@ -361,17 +312,24 @@ def _verdict(
         "images": images,
         "of": of,
         "clusters": k,
-        "null": settings.significance.null_model.value,
-        "score": scored,
-        "excess": evidence.embedding.excess,
-        "p": evidence.embedding.p,
+        "null": chosen.null_model.value,
+        "score": SHARE if evidence.by_share else scored,
+        "excess": evidence.excess,
+        "p": evidence.p,
         "gap": evidence.gap,
-        "null_gap": float(np.nanmean(null_gaps)) if np.isfinite(null_gaps).any() else math.nan,
-        "k_low": k_said["low"],
-        "k_high": k_said["high"],
-        "k_gate": k_said["gate"],
-    }
+        "gap_sd": evidence.gap_sd,
+        "null_gap": float(np.mean(evidence.null_gaps)) if evidence.null_gaps else math.nan,
+        "gap_p": evidence.gap_p,
+    } | _supported_k(k_gate)
     return pd.DataFrame([row]).astype({"k_low": "Int64", "k_high": "Int64"})
+
+
+def _supported_k(k_gate: pd.DataFrame) -> dict[str, Any]:
+    """The lowest and highest k that are supported, and by how much the best silhouette exceeds the clouds' best."""
+    if not len(k_gate):
+        return {"k_low": None, "k_high": None, "k_gate": math.nan}
+    row = k_gate.iloc[0]
+    return {"k_low": row["k_low"], "k_high": row["k_high"], "k_gate": float(row["observed"] - row["null_mean"])}
 
 
 def _excess(table: pd.DataFrame, space: str, name: str) -> Any:
@@ -380,9 +338,6 @@ def _excess(table: pd.DataFrame, space: str, name: str) -> Any:
 
     row = table[(table["space"] == space) & (table["name"] == name)].iloc[0]
     return Excess(row["observed"], row["null_mean"], row["null_sd"], int(row["replicates"]), row["excess"], row["p"])
-
-
-SHARED = ("null_model", "replicates", "embedding_replicates", "half_samples", "max_images", "seed")
 
 
 def keyed(settings: Any) -> dict[str, Any]:
@@ -394,37 +349,30 @@ def keyed(settings: Any) -> dict[str, Any]:
 
 def refuse(facts: Facts, settings: Any) -> str | None:
     """significance=none leaves it out."""
-    return None if replicates(settings) else nothing_to_compare(settings)
-
-
-def nothing_to_compare(settings: Any) -> str:
-    """Why there are no clouds."""
-    if settings.significance.name == "none":
-        return "significance=none"
-    flat = isinstance(settings.projection, NoProjection)
-    return f"significance.{'embedding_replicates' if flat else 'replicates'} = 0"
+    return refuse_to_compare(settings)
 
 
 def metrics(made: Mapping[str, Any]) -> dict[str, float]:
-    """<space>/<name>/{null_mean,null_sd,excess,p,half_mean,half_sd} of the run's clusters; gap, k and gate."""
+    """<space>/<name>/{null_mean,null_sd,excess,p,half_mean,half_sd} of the run's clusters; gaps, k and gate."""
     numbers: dict[str, float] = {}
     table = made["null_scores"]
     for row in table.drop_duplicates(["space", "name"]).to_dict("records"):
         for what in ("null_mean", "null_sd", "excess", "p", "half_mean", "half_sd"):
             numbers[f"{row['space']}/{row['name']}/{what}"] = row[what]
     verdict = made["verdict"].iloc[0]
-    for name in ("gap", "null_gap", "k_low", "k_high", "k_gate"):
+    for name in ("gap", "gap_sd", "null_gap", "k_low", "k_high", "k_gate"):
         if not pd.isna(verdict[name]):
             numbers[name] = float(verdict[name])
     return numbers
 
 
 def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawing: Drawing) -> dict[str, Any]:
-    """Every score against the clouds, each cluster's gap and stability, both over the number of clusters."""
-    from pipeline.plots.significance import gaps, k_choice, observed_against_null
+    """Every score against the clouds, each cluster's gap and stability."""
+    from pipeline.plots.significance import gaps, observed_against_null
 
-    table, support, choice = made["null_scores"], made["cluster_support"], made["k_choice"]
+    table, support = made["null_scores"], made["cluster_support"]
     verdict = made["verdict"].iloc[0]
+    table = table[table["name"] != SHARE]  # no silhouette and no ratio: in the table and the sentence
     silhouettes: list[Score] = []
     ratios: list[Score] = []
     for row in table.sort_values(["space", "clusters_of"], ascending=False, kind="stable").to_dict("records"):
@@ -438,18 +386,9 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
             support["cluster"].tolist(),
             support["size"].tolist(),
             support["gap"].to_numpy(dtype=float),
+            support["gap_sd"].to_numpy(dtype=float),
             support["jaccard"].to_numpy(dtype=float),
             (float(verdict["null_gap"]), float(support["null_jaccard"].iloc[0])),
-        )
-    if len(choice):
-        columns = {name: choice[name].to_numpy(dtype=float) for name in choice}
-        figures["k_choice"] = k_choice(
-            choice["k"].to_numpy(),
-            (columns["silhouette"], columns["null_silhouette"]),
-            (columns["stability"], columns["null_stability"]),
-            float(np.nanmax(columns["silhouette"]) - verdict["k_gate"] + GATE),
-            None if pd.isna(verdict["k_low"]) else (int(verdict["k_low"]), int(verdict["k_high"])),
-            _clustered(settings),
         )
     return figures
 
@@ -477,12 +416,12 @@ def _drawn(row: Mapping[str, Any]) -> Score:
 
 STAGE = Stage(
     name="significance",
-    version=3,
+    version=4,
     needs=(
-        "image_embeddings", "clusters", "k_scores", "replicate_rows", "half_rows", "null_half_rows",
+        "image_embeddings", "clusters", "k_gate", "replicate_rows", "half_rows", "null_half_rows",
         "sample_projection", "null_projections", "half_projections", "null_half_projections",
     ),
-    makes=("null_scores", "cluster_support", "k_choice", "verdict"),
+    makes=("null_scores", "cluster_support", "verdict"),
     settings=("projection", "clustering", "significance"),
     keyed=keyed,
     run=run,

@@ -153,7 +153,7 @@ class TestCalls:
         assert "left out projection: projection=umap in 5 dimensions needs at least 7 images" in result.err
         assert {left["stage"] for left in result.record["left_out"]} == {
             "projection", "k_selection", "clustering", "cluster_metrics", "label_structure", "replicates",
-            "significance",
+            "k_support", "significance",
         }  # fmt: skip
 
     def test_every_image_a_cluster(self, cli: Clipscope, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ FEW = (
 )
 ARRAYS = ("half_rows", "null_half_rows", "sample_projection", "null_projections", "half_projections",
           "null_half_projections")  # fmt: skip
-TABLES = ("null_scores", "cluster_support", "k_choice", "verdict")
+TABLES = ("null_scores", "cluster_support", "k_choice", "k_votes", "k_gate", "verdict")
 
 
 def vectors(folder: Path, n: int, apart: float, count: int = 4, d: int = 24) -> list[str]:

@@ -7,7 +7,15 @@ import pytest
 from sklearn import metrics
 from sklearn.cluster import KMeans
 
-from pipeline.geometry.clouds import EMBEDDING, PROJECTION, cloud, range_stability, scores
+from pipeline.geometry.clouds import (
+    EMBEDDING,
+    PROJECTION,
+    cloud,
+    clustered_range,
+    range_stability,
+    scores,
+    share_in_clusters,
+)
 from pipeline.geometry.clustering import kmeans
 
 NAMES = ("silhouette_cosine", "silhouette_euclidean", "calinski_harabasz", "davies_bouldin")
@@ -25,9 +33,8 @@ def three(places: np.ndarray) -> np.ndarray:
 
 def test_scores_are_scikit_learns_in_both_spaces() -> None:
     vectors, projection = data()
-    found = cloud(vectors, projection, three, [2, 3, 5], n_init=2)
+    found = cloud(vectors, projection, three)
     assert (found.clusters == three(projection)).all()
-    assert (found.places == projection).all()
     expected = {
         (PROJECTION, "silhouette"): metrics.silhouette_score(projection, found.clusters),
         (PROJECTION, "calinski_harabasz"): metrics.calinski_harabasz_score(projection, found.clusters),
@@ -38,32 +45,36 @@ def test_scores_are_scikit_learns_in_both_spaces() -> None:
         (EMBEDDING, "davies_bouldin"): metrics.davies_bouldin_score(vectors, found.clusters),
     }
     assert found.scores == pytest.approx(expected, rel=1e-5)
+    ranged = clustered_range(projection, [2, 3, 5], n_init=2)
+    assert ranged.of_one == pytest.approx(KMeans(1, n_init=1).fit(projection).inertia_)
     for column, k in enumerate((2, 3, 5)):
-        labels = KMeans(k, n_init=2, random_state=0).fit(projection).labels_
-        assert metrics.adjusted_rand_score(labels, found.range_clusters[:, column]) == 1
-        assert found.range_silhouettes[column] == pytest.approx(metrics.silhouette_score(projection, labels), abs=1e-5)
+        fit = KMeans(k, n_init=2, random_state=0).fit(projection)
+        labels = fit.labels_
+        assert ranged.inertias[column] == pytest.approx(fit.inertia_, rel=1e-5)
+        assert metrics.adjusted_rand_score(labels, ranged.clusters[:, column]) == 1
+        assert ranged.silhouettes[column] == pytest.approx(metrics.silhouette_score(projection, labels), abs=1e-5)
 
 
 def test_clusters_found_in_the_embedding_are_measured_in_both() -> None:
     vectors, projection = data()
-    found = cloud(vectors, projection, three, [2], 1, in_embedding=True)
+    found = cloud(vectors, projection, three, in_embedding=True)
     assert (found.clusters == three(vectors)).all()
     assert set(found.scores) == {*((EMBEDDING, name) for name in NAMES), *((PROJECTION, name) for name in
                                  ("silhouette", *NAMES[2:]))}  # fmt: skip
-    assert (found.range_clusters[:, 0] == kmeans(vectors, 2, 1).clusters).all()
 
 
 def test_without_a_projection() -> None:
     vectors, _ = data()
-    found = cloud(vectors, None, three, [], 1)
+    found = cloud(vectors, None, three)
     assert set(found.scores) == {(EMBEDDING, name) for name in NAMES}
-    assert found.range_clusters.shape == (60, 0) and found.range_silhouettes.shape == (0,)
+    nothing = clustered_range(vectors, [], 1)
+    assert nothing.clusters.shape == (60, 0) and nothing.silhouettes.shape == nothing.inertias.shape == (0,)
 
 
 def test_known_clusters_are_taken() -> None:
     vectors, projection = data()
     known = np.arange(60) % 3
-    assert cloud(vectors, projection, lambda _: pytest.fail("clustered again"), [], 1, clusters=known).clusters is known
+    assert cloud(vectors, projection, lambda _: pytest.fail("clustered again"), clusters=known).clusters is known
 
 
 @pytest.mark.parametrize("clusters", [np.zeros(60, int), np.full(60, -1), np.arange(60)])
@@ -80,18 +91,22 @@ def test_noise_has_no_part() -> None:
     )
 
 
+def test_share_in_clusters() -> None:
+    assert share_in_clusters(np.array([-1, 3, 3, 5, 5])) == 0.8
+    assert share_in_clusters(np.array([3, 3, 3])) == share_in_clusters(np.full(3, -1)) == 0
+
+
 def test_stability_over_a_range_by_hand() -> None:
-    vectors, projection = data()
-    whole = cloud(vectors, projection, three, [2, 3], 1)
+    _, projection = data()
+    whole = clustered_range(projection, [2, 3], 1)
     rows = np.arange(60) < 30
-    half = cloud(vectors[rows], projection[rows], three, [2, 3], 1)
+    halves = [(of, clustered_range(projection[of], [2, 3], 1)) for of in (rows, ~rows)]
     expected = [
-        metrics.adjusted_rand_score(whole.range_clusters[:30, column], half.range_clusters[:, column])
-        for column in (0, 1)
-    ]
-    assert range_stability(whole, [(rows, half)]).tolist() == pytest.approx(expected)
-    others = ~rows
-    other = cloud(vectors[others], projection[others], three, [2, 3], 1)
-    both = range_stability(whole, [(rows, half), (others, other)])
-    assert both.tolist() == pytest.approx((np.array(expected) + range_stability(whole, [(others, other)])) / 2)
-    assert np.isnan(range_stability(whole, [])).tolist() == [True, True]
+        [
+            metrics.adjusted_rand_score(whole.clusters[of, column], half.clusters[:, column])
+            for column in (0, 1)
+        ]
+        for of, half in halves
+    ]  # fmt: skip
+    assert range_stability(whole, halves).tolist() == [pytest.approx(one) for one in expected]
+    assert range_stability(whole, []).shape == (0, 2)

@@ -28,8 +28,10 @@ def test_every_reported_score_is_explained() -> None:
         "knee",
         *("gap", "auc", "d_prime", "overlap", "mean_length"),  # of class distances
         *("knn_accuracy", "probe_accuracy", "majority_share"),  # of labels against structure
-        *("excess", "valley", "jaccard"),  # against clouds without clusters
+        *("excess", "valley", "jaccard", "clustered_share"),  # against clouds without clusters
         "precision_at_5",  # of each of several labels
+        *("top1", "top5", "macro", "ece", "adaptive_ece"),  # of zero-shot classes
+        *("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "mean_rank"),  # of retrieval
     }
     assert scores == set(METRICS)
 

@@ -89,13 +89,20 @@ def test_the_nearest_has_the_nearest_centroid_and_pairs_agree() -> None:
     assert found[0].value == found[1].value
 
 
-def test_noise_takes_no_part_and_ids_may_have_holes() -> None:
+def test_noise_fills_gaps_and_ids_may_have_holes() -> None:
+    """What lies between is the evidence against a gap, even where a clusterer left it out."""
     vectors, clusters = two(100, 3, 8.0)
-    noisy = np.vstack([vectors, np.tile([4.0, 0, 0], (50, 1))])
-    ids = np.concatenate([np.where(clusters == 0, 2, 5), np.full(50, -1)])
-    found = gaps(noisy, ids)
+    between = np.random.default_rng(0).normal([4, 0, 0], [1.5, 1, 1], (100, 3))
+    ids = np.concatenate([np.where(clusters == 0, 2, 5), np.full(100, -1)])
+    found = gaps(np.vstack([vectors, between]), ids)
     assert [(gap.cluster, gap.nearest) for gap in found] == [(2, 5), (5, 2)]
-    assert found[0].value < 0.1
+    assert gaps(vectors, ids[:100])[0].value < 0.1 < 0.5 < found[0].value
+
+
+def test_noise_far_away_changes_nothing() -> None:
+    vectors, clusters = two(100, 3, 8.0)
+    far = np.tile([[-30.0, 0, 0], [38.0, 0, 0]], (10, 1))
+    assert gaps(np.vstack([vectors, far]), np.append(clusters, np.full(20, -1)))[0].value < 0.1
 
 
 def test_fewer_than_two_clusters() -> None:

@@ -27,7 +27,7 @@ def test_mean_and_covariance_are_those_of_the_data(n: int, d: int, kind: str) ->
     """Over 200 clouds to four standard errors, in every direction."""
     vectors = skewed(n, d)
     mean, covariance = vectors.mean(axis=0), np.cov(vectors.T)
-    clouds = [NULLS[kind](vectors, np.random.default_rng(i)) for i in range(200)]
+    clouds = [NULLS[kind](vectors)(np.random.default_rng(i)) for i in range(200)]
     means = np.array([cloud.mean(axis=0) for cloud in clouds])
     error = np.sqrt(np.diag(covariance) / n / 200)
     assert (np.abs(means.mean(axis=0) - mean) < 4.5 * error).all()
@@ -45,13 +45,13 @@ def test_the_gaussian_is_one(n: int, d: int) -> None:
     def kurtosis(values: np.ndarray) -> float:
         return float(((values - values.mean()) ** 4).mean() / values.var() ** 2)
 
-    made = np.concatenate([gaussian(vectors, np.random.default_rng(i)) for i in range(100)])
+    made = np.concatenate([gaussian(vectors)(np.random.default_rng(i)) for i in range(100)])
     assert kurtosis(made @ direction) == pytest.approx(3, abs=0.3)
 
 
 def test_radii_are_kept() -> None:
     vectors = np.random.default_rng(0).standard_t(3, size=(300, 5)) @ np.diag([1, 2, 3, 4, 5])
-    made = same_radii(vectors, np.random.default_rng(1))
+    made = same_radii(vectors)(np.random.default_rng(1))
     whiten = np.linalg.inv(np.linalg.cholesky(np.cov(vectors.T))).T
     before, after = (np.linalg.norm((rows - vectors.mean(axis=0)) @ whiten, axis=1) for rows in (vectors, made))
     np.testing.assert_allclose(np.sort(after), np.sort(before), rtol=1e-9)
@@ -60,7 +60,7 @@ def test_radii_are_kept() -> None:
 
 def test_radii_with_a_flat_direction() -> None:
     vectors = skewed(50, 3) @ np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1.0]])
-    made = same_radii(vectors, np.random.default_rng(0))
+    made = same_radii(vectors)(np.random.default_rng(0))
     assert np.isfinite(made).all()
     np.testing.assert_allclose(made[:, 3], made[:, :3].sum(axis=1), atol=1e-8)
 
@@ -70,7 +70,7 @@ def test_the_box_is_that_of_the_principal_axes() -> None:
     turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
     vectors = (random.normal(size=(500, 3)) * [10, 3, 1]) @ turn + 7
     axes = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)[2]
-    made = np.concatenate([principal_box(vectors, np.random.default_rng(i)) for i in range(20)])
+    made = np.concatenate([principal_box(vectors)(np.random.default_rng(i)) for i in range(20)])
     places = (vectors - vectors.mean(axis=0)) @ axes.T
     inside = (made - vectors.mean(axis=0)) @ axes.T
     assert (inside >= places.min(axis=0) - 1e-9).all() and (inside <= places.max(axis=0) + 1e-9).all()

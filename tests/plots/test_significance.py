@@ -48,7 +48,7 @@ def test_panels_without_scores_are_left_out() -> None:
 def test_gaps_of_few_and_many_clusters(count: int, width: int) -> None:
     gap, jaccard = np.linspace(0.05, 1.6, count), np.linspace(1, 0, count)
     with look(width):
-        figure = gaps(list(range(count)), list(range(5000, 5000 - count, -1)), gap, jaccard, (0.98, 0.47))
+        figure = gaps(list(range(count)), list(range(5000, 5000 - count, -1)), gap, gap / 9, jaccard, (0.98, 0.47))
     written = texts(figure)
     inside_the_picture(figure)
     assert {"gap", "none"} <= set(written)
@@ -60,7 +60,13 @@ def test_gaps_of_few_and_many_clusters(count: int, width: int) -> None:
 
 
 def test_gaps_are_filled_and_those_that_are_none_are_not() -> None:
-    left = gaps([0, 1, 2], [9, 8, 7], np.array([0.3, 0.75, 1.1]), np.ones(3), (1.0, 1.0)).axes[0]
+    spread = np.array([0.05, 0.1, NAN])
+    figure = gaps([0, 1, 2], [9, 8, 7], np.array([0.3, 0.75, 1.1]), spread, np.ones(3), (1.0, 1.0))
+    left = figure.axes[0]
+    (intervals,) = (lines for lines in left.collections if len(lines.get_paths()) == 3)
+    ends = [path.vertices[:, 0].tolist() for path in intervals.get_paths()]
+    assert ends == [pytest.approx(span) for span in ([0.25, 0.35], [0.65, 0.85], [1.1, 1.1])]
+    assert "± sd over half-samples" in texts(figure)
     filled, empty = (line for line in left.lines if line.get_linestyle() == "None")
     assert filled.get_xdata().tolist() == [0.3]
     assert empty.get_xdata().tolist() == [0.75, 1.1]
@@ -69,21 +75,28 @@ def test_gaps_are_filled_and_those_that_are_none_are_not() -> None:
 
 def test_what_cannot_be_told_is_said() -> None:
     nothing = np.full(2, NAN)
-    written = texts(gaps([0, 1], [3, 2], nothing, nothing, (NAN, NAN)))
+    written = texts(gaps([0, 1], [3, 2], nothing, nothing, nothing, (NAN, NAN)))
     assert written.count("cannot be told") == 4
-    assert "cannot be told" in texts(gaps([0, 1], [3, 9], np.array([NAN, 0.4]), np.ones(2), (NAN, 0.5)))
+    one = gaps([0, 1], [3, 9], np.array([NAN, 0.4]), nothing, np.ones(2), (NAN, 0.5))
+    assert "cannot be told" in texts(one) and "± sd over half-samples" not in texts(one)
 
 
 @WIDTHS
 @pytest.mark.parametrize(("chosen", "words"), [(None, "no k supported"), ((5, 5), "k = 5"), ((3, 6), "k = 3 to 6")])
 def test_the_chosen_k_and_the_gate(chosen: tuple[int, int] | None, words: str, width: int) -> None:
     ks = np.arange(2, 8)
+    votes = {"silhouette": ([5], [4, 4, 5]), "stability": ([6], [3]), "knee": ([], [4])}
     with look(width):
-        figure = k_choice(ks, (ks / 10, ks / 20), (ks / 9, ks / 18), 0.4, chosen, "projection")
+        figure = k_choice(ks, (ks / 10, ks / 20), (ks / 9, ks / 18), 0.4, chosen, "projection", votes)
     assert words in texts(figure)
     assert "Silhouette in the projection" in texts(figure)
     inside_the_picture(figure)
-    left, right = figure.axes
+    left, right, below = figure.axes
+    assert {"silhouette", "stability", "knee"} <= set(texts(figure))
+    marks = [(line.get_xdata()[0], line.get_ydata()[0], line.get_markerfacecolor() == "none") for line in below.lines
+             if len(line.get_xdata())]  # fmt: skip
+    assert marks == [(4, 0, True), (5, 0, True), (5, 0, False), (3, 1, True), (6, 1, False), (4, 2, True)]
+    assert below.lines[0].get_markersize() > below.lines[1].get_markersize()
     assert [line.get_ydata()[0] for line in left.lines if line.get_linestyle() == ":"] == [0.4]
     spans = [patch.get_extents().width > 0 for axes in (left, right) for patch in axes.patches]
     assert len(spans) == (0 if chosen is None else 2)
@@ -91,6 +104,6 @@ def test_the_chosen_k_and_the_gate(chosen: tuple[int, int] | None, words: str, w
 
 def test_no_half_samples_no_stability() -> None:
     nothing = np.full(3, NAN)
-    figure = k_choice(np.arange(2, 5), (np.ones(3), np.zeros(3)), (nothing, nothing), 0.1, None, "embedding")
+    figure = k_choice(np.arange(2, 5), (np.ones(3), np.zeros(3)), (nothing, nothing), 0.1, None, "embedding", {})
     assert "no half-samples" in texts(figure)
     assert png(figure)

@@ -88,7 +88,7 @@ METRICS = {
 
 
 class FakeRun:
-    """Has what `pipeline.report.build.RunFolder` asks for."""
+    """Has what `pipeline.report.parts.RunFolder` asks for."""
 
     name = "2026-11-21/02-15-01-123456"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.report.build import headline, render
+from pipeline.report.build import render
+from pipeline.report.sections.glance import headline
 from tests.report.fake_run import (
     METRICS,
     PNG,

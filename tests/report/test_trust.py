@@ -33,7 +33,8 @@ def compared(**changes: Any) -> dict[str, Any]:
 def verdict(level: str = "supported", **changes: Any) -> pd.DataFrame:
     row = {
         "verdict": level, "sentence": f"{SENTENCE}: clusters supported.", "why": "", "images": 1795, "of": 1795,
-        "clusters": 2, "score": "silhouette_euclidean", "excess": 0.12, "p": 1e-9, "gap": 0.29, "null_gap": 0.99,
+        "clusters": 2, "score": "silhouette_euclidean", "excess": 0.12, "p": 1e-9, "gap": 0.29, "gap_sd": 0.04,
+        "null_gap": 0.99,
         "k_low": 2, "k_high": 2, "k_gate": 0.5,
     }  # fmt: skip
     return pd.DataFrame([row | changes]).astype({"k_low": "Int64", "k_high": "Int64"})
@@ -58,13 +59,25 @@ def scores() -> pd.DataFrame:
 
 def support() -> pd.DataFrame:
     return pd.DataFrame(
-        {"cluster": [0, 1], "size": [200, 199], "nearest": [1, 0], "gap": [0.123, 0.123], "jaccard": [0.987, 0.5],
+        {"cluster": [0, 1], "size": [200, 199], "nearest": [1, 0], "gap": [0.123, 0.123], "gap_sd": 0.031,
+         "jaccard": [0.987, 0.5],
          "null_jaccard": 0.47}
     )  # fmt: skip
 
 
+def votes(silhouette: int = 2, stability: int | None = 2, knee: int | None = 3) -> pd.DataFrame:
+    ks = {"silhouette": silhouette, "stability": stability, "knee": knee}
+    rows = [(name, "all", k) for name, k in ks.items() if k is not None] + [("silhouette", "half 1", 9)]
+    return pd.DataFrame(rows, columns=["criterion", "sample", "k"])
+
+
 def run(**frames: pd.DataFrame) -> FakeRun:
-    given = {"null_scores": scores(), "cluster_support": support(), "cluster_table": cluster_table(2)}
+    given = {
+        "k_votes": votes(),
+        "null_scores": scores(),
+        "cluster_support": support(),
+        "cluster_table": cluster_table(2),
+    }
     return FakeRun(record_=compared(), frames=given | {"verdict": verdict()} | frames)
 
 
@@ -130,13 +143,13 @@ def test_the_section_explains_itself() -> None:
     assert "clouds without groups, each with the same covariance, went through the same steps" in page.text
     assert "the clouds: 0.990" in page.text and "the clouds: 0.470" in page.text
     assert "depends on how many images there are" in page.text
-    assert "How many? k = 2: silhouette" in page.text
+    assert "How many? k = 2: the best silhouette (2)" in page.text
 
 
 def test_clusters_get_their_gap_and_stability() -> None:
     page = Page(render(run())).text
-    assert "gap to the nearest (1: none) found again in halves (1: whole)" in page
-    assert "0.123 0.987" in page and "Clusters of the sample" not in page
+    assert "gap to the nearest (1: none) ± sd of the gap found again in halves (1: whole)" in page
+    assert "0.123 0.031 0.987" in page and "Clusters of the sample" not in page
     only = FakeRun(frames={"cluster_table": cluster_table(2)})
     assert "gap to the nearest" not in render(only)
 
@@ -146,16 +159,21 @@ def test_clusters_of_a_sample_are_not_the_runs() -> None:
     assert sampled(some) == "Measured on 2,000 of 9,827 images; the run's own scores are those above."
     page = Page(render(some)).text
     before, after = page.split("Clusters of the sample", 1)
-    assert "they are not the run's clusters" in after and "0.123 0.987" in after.split("What was run")[0]
+    assert "they are not the run's clusters" in after and "0.123 0.031 0.987" in after.split("What was run")[0]
     assert "gap to the nearest" not in after.split("What was run", 1)[1]
     assert "Measured on 2,000 of 9,827 images" in before
     assert sampled(run()) == ""
 
 
 def test_how_many_clusters() -> None:
-    assert supported_k(run()).startswith("k = 2: silhouette, stability over half-samples and the knee agree")
-    assert supported_k(run(verdict=verdict(k_low=6, k_high=12))).startswith("k = 6 to 12: ")
-    assert supported_k(run(verdict=verdict("none"))).startswith("If there are any, k = 2: ")
+    agree = "the best silhouette (2), the stability over half-samples (2) and the knee (3) agree within 1."
+    assert supported_k(run()) == f"k = 2: {agree}"
+    assert supported_k(run(verdict=verdict("none"))) == f"If there are any, k = 2: {agree}"
+    assert supported_k(run(verdict=verdict(k_low=6, k_high=12), k_votes=votes(6, 12, 7))) == (
+        "k = 6 to 12: the best silhouette (6), the stability over half-samples (12) and the knee (7) differ by more "
+        "than 1, so no single k."
+    )
+    assert supported_k(run(k_votes=votes(2, None, None))) == "k = 2: by the best silhouette (2) alone."
     none = run(verdict=verdict("none", k_low=None, k_high=None, k_gate=0.0045))
     assert "No number of clusters is supported" in supported_k(none) and "is 0.00 beyond" in supported_k(none)
     assert supported_k(run(verdict=verdict(k_low=None, k_high=None, k_gate=float("nan")))) == ""

@@ -12,7 +12,7 @@ from pipeline import schema as s
 from pipeline.geometry.clustering import kmeans
 from pipeline.metrics.clustering import silhouette, silhouette_samples
 from pipeline.stage import Workspace
-from pipeline.stages import clustering, replicates, significance
+from pipeline.stages import clustering, k_support, replicates, significance
 from tests.making import settings
 
 PCA = s.PcaProjection("pca", 2)
@@ -29,7 +29,7 @@ def compared(replicates: int = 3, **changes: Any) -> s.SignificanceSettings:
 
 
 def chosen(projection: Any = PCA, clusterer: Any = None, space: s.Space = s.Space.projection, **changes: Any) -> Any:
-    """What both stages are given; `changes` are of significance."""
+    """What all three stages are given; `changes` are of significance."""
     clusterer = clusterer or s.KmeansClustering("kmeans", space, 3, 2, 0)
     return settings(projection=projection, clustering=clusterer, significance=compared(**changes), seed=0)
 
@@ -65,16 +65,23 @@ def scored_range(places: np.ndarray, ks: range) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["k", "silhouette_projection", "inertia_projection"])
 
 
+def supported(
+    folder: Path, vectors: np.ndarray, given: Any, places: np.ndarray, ks: range, made: Any
+) -> dict[str, Any]:
+    """What the stage `k_support` makes of what `replicates` made."""
+    return k_support.run(given, Workspace(folder), vectors, scored_range(places, ks), **made)
+
+
 def significant(
     folder: Path, vectors: np.ndarray, given: Any, groups: Any = None, clusters: np.ndarray | None = None,
     ks: range = range(2, 6),
 ) -> dict[str, Any]:  # fmt: skip
-    """What both stages make of the vectors; clusters are found as the stage `clustering` does."""
+    """What all three stages make of the vectors; clusters are found as the stage `clustering` does."""
     made = replicated(folder, vectors, given, groups)
     projection = made.pop("projection")
     places = vectors if given.clustering.space is s.Space.embedding else projection
     if clusters is None:
         kind = given.clustering
         clusters = clustering.CLUSTER[type(kind)](kind, places, getattr(kind, "k", None)).clusters
-    scores = scored_range(places, ks)
-    return made | significance.run(given, Workspace(folder), vectors, clusters, scores, **made)
+    of_k = supported(folder, vectors, given, places, ks, made)
+    return made | of_k | significance.run(given, Workspace(folder), vectors, clusters, of_k["k_gate"], **made)

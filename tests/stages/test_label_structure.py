@@ -122,6 +122,21 @@ def test_all_noise_and_no_overlap(tmp_path: Path) -> None:
     assert table.loc["knn_accuracy", "value"] > 0.9
 
 
+def test_the_picture_shows_what_there_is(tmp_path: Path) -> None:
+    labels = ["cat", "dog"] * 12
+
+    def drawn(**parts: Any) -> dict[str, Any]:
+        table = made(tmp_path, labels, **parts).reset_index()
+        return stage.draw(None, {"label_structure": table}, {}, None)  # type: ignore[arg-type]
+
+    assert len(drawn()["label_structure"].axes) == 2
+    assert len(drawn(clusters=np.full(24, -1))["label_structure"].axes) == 1  # nothing agrees with noise
+    nothing = drawn(clusters=np.full(24, -1), vectors=np.ones((24, 3), np.float32))
+    assert nothing == {}
+    empty = {"label_structure": pd.DataFrame(columns=stage.COLUMNS)}
+    assert stage.draw(None, empty, {}, None) == {}  # type: ignore[arg-type]
+
+
 def test_keys_and_repeats(tmp_path: Path) -> None:
     labels = ["cat", "dog", "eel"] * 10
     one, again = made(tmp_path, labels), made(tmp_path, labels)

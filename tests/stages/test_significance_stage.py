@@ -71,6 +71,9 @@ def test_every_number_is_made_of_the_parts_that_it_says(tmp_path: Path) -> None:
 
     support = made["cluster_support"]
     assert support["gap"].tolist() == pytest.approx([gap.value for gap in gaps(vectors, clusters, 0)])
+    of_halves = np.array([[gap.value for gap in gaps(vectors[h], clusters[h], 0)] for h in made["half_rows"]])
+    assert support["gap_sd"].tolist() == pytest.approx(of_halves.std(axis=0, ddof=1))
+    assert verdict(made)["gap_sd"] == pytest.approx(np.median(of_halves, axis=1).std(ddof=1))
     again = [jaccard(clusters[h], c) for h, c in zip(made["half_rows"], half_clusters, strict=True)]
     assert support["jaccard"].tolist() == pytest.approx(np.mean(again, axis=0))
     of_nulls = [
@@ -105,6 +108,21 @@ def test_a_null_is_drawn_from_the_vectors_not_their_coordinates(tmp_path: Path) 
     assert row(made, "embedding", "silhouette_cosine")["observed"] == pytest.approx(own, abs=1e-5)
     assert isometric(vectors).shape == (60, 60)
     assert verdict(made)["verdict"] == "supported"
+
+
+def test_clusters_of_the_embedding_itself_have_halves_too(tmp_path: Path) -> None:
+    vectors = blobs()
+    made = significant(tmp_path, vectors, chosen())
+    own = made["null_scores"].query("clusters_of == 'embedding' and name == 'silhouette_euclidean'").iloc[0]
+    of_halves = []
+    for half in made["half_rows"]:
+        found = kmeans3(vectors[half])
+        of_halves.append(silhouette(silhouette_samples(vectors[half], found)["euclidean"]))
+    assert (own["half_mean"], own["half_sd"]) == pytest.approx((np.mean(of_halves), np.std(of_halves, ddof=1)))
+    for given in (chosen(NONE), chosen(space=EMBEDDING)):
+        made = significant(tmp_path / given.projection.name, vectors, given)
+        assert row(made, "embedding", "silhouette_cosine")["half_sd"] >= 0
+        assert (made["cluster_support"]["gap_sd"] >= 0).all()
 
 
 def test_a_sample_is_clustered_by_itself(tmp_path: Path) -> None:
@@ -145,6 +163,16 @@ def test_the_same_numbers_again(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(one[name], again[name])
 
 
+def test_the_same_bits_on_one_core_and_on_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters of the embedding itself are found side by side."""
+    made = []
+    for cores in (1, 3):
+        monkeypatch.setattr("pipeline.metrics.blocks.workers", lambda cores=cores: cores)
+        made.append(significant(tmp_path / str(cores), blobs(150, 60, apart=2), chosen(embedding_replicates=9)))
+    for name in stage.STAGE.makes:
+        pd.testing.assert_frame_equal(made[0][name], made[1][name], check_exact=True)
+
+
 def test_k_larger_than_a_half_sample(tmp_path: Path) -> None:
     """No half can be clustered into so many: no intervals, and nothing breaks."""
     clusterer = s.KmeansClustering("kmeans", s.Space.projection, 31, 1, 0)
@@ -174,7 +202,7 @@ def test_equal_vectors(projection: Any, value: float, shape: tuple[int, int], tm
     vectors = np.full(shape, value, np.float32)
     clusters = np.zeros(60, np.int64)
     made = significant(tmp_path, vectors, chosen(projection), clusters=clusters, ks=range(2, 2))
-    assert verdict(made)["sentence"] == "Whether there are clusters cannot be told: there is one cluster."
+    assert verdict(made)["sentence"] == "There is one cluster only: no clusters supported."
     assert all(math.isfinite(value) for name, value in stage.metrics(made).items() if "/" not in name)
 
 
@@ -197,22 +225,38 @@ def hdbscan(size: int = 5) -> Any:
 
 def test_all_noise(tmp_path: Path) -> None:
     made = significant(tmp_path, blobs(apart=0), chosen(clusterer=hdbscan(40)), clusters=np.full(90, -1))
-    assert verdict(made)["sentence"] == "Whether there are clusters cannot be told: all images are noise."
+    assert verdict(made)["sentence"] == "All images are noise: no clusters supported."
     assert len(made["cluster_support"]) == 0 and math.isnan(verdict(made)["gap"])
 
 
 def test_one_cluster(tmp_path: Path) -> None:
     clusters = np.where(np.arange(90) < 80, 0, -1)
     made = significant(tmp_path, blobs(apart=0), chosen(clusterer=hdbscan()), clusters=clusters)
-    assert verdict(made)["why"] == "there is one cluster"
+    assert verdict(made)["why"] == "there is one cluster only" and verdict(made)["verdict"] == "none"
     assert made["cluster_support"][["cluster", "size", "nearest"]].values.tolist() == [[0, 80, -1]]
 
 
-def test_noise_in_some_and_clouds_without_clusters(tmp_path: Path) -> None:
+def test_clouds_without_clusters_are_evidence(tmp_path: Path) -> None:
+    """HDBSCAN finds the blobs and nothing in the clouds: no silhouette to compare with, but shares of the images."""
     made = significant(tmp_path, blobs(), chosen(clusterer=hdbscan(12)))
-    assert verdict(made)["clusters"] == 3
-    assert (made["cluster_support"]["gap"] < 0.3).all()
-    assert verdict(made)["why"] == "fewer than two of the clouds to compare with have clusters to measure"
+    found, share = verdict(made), row(made, "projection", "clustered_share")
+    assert found["clusters"] == 3 and (made["cluster_support"]["gap"] < 0.3).all()
+    assert found["verdict"] == "supported" and found["score"] == "clustered_share"
+    assert (share["observed"], share["null_mean"], share["replicates"]) == (pytest.approx(found["excess"]), 0, 3)
+    assert found["p"] == 1 / 4 and share["half_sd"] >= 0
+    assert found["sentence"].startswith(f"The clusters hold {share['observed']:.0%} of the images; of a structureless")
+    assert "find 0% in clusters. In the encoder's own space they are separated by real gaps" in found["sentence"]
+
+
+def test_dense_cores_of_one_cloud_are_no_clusters(tmp_path: Path) -> None:
+    """What is between them was left out as noise; with it there is no gap, whatever the clouds have."""
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(200, 4)).astype(np.float32)
+    vectors[:, 0] *= 3
+    clusters = np.where(vectors[:, 0] < -1.5, 0, np.where(vectors[:, 0] > 1.5, 1, -1))
+    made = significant(tmp_path, vectors, chosen(clusterer=hdbscan(60)), clusters=clusters)
+    assert verdict(made)["score"] == "clustered_share" and verdict(made)["excess"] > 0.5
+    assert verdict(made)["verdict"] == "none" and verdict(made)["gap"] > 0.85
 
 
 def test_one_replicate(tmp_path: Path) -> None:
@@ -258,22 +302,6 @@ def test_clouds_and_halves_are_not_warned_of(tmp_path: Path, caplog: pytest.LogC
     assert logging.root.manager.disable == 0
 
 
-def test_the_gate_and_the_range_of_k(tmp_path: Path) -> None:
-    made = significant(tmp_path, blobs(120, count=4), chosen(), ks=range(2, 9))
-    choice = made["k_choice"]
-    assert choice["k"].tolist() == list(range(2, 9))
-    best = choice["silhouette"].max()
-    nulls = row(made, "projection", "best_silhouette")
-    assert nulls["observed"] == pytest.approx(best) and nulls["of"] == "the best of k = 2 to 8"
-    assert verdict(made)["k_gate"] == pytest.approx(best - nulls["null_mean"])
-    assert ((choice["stability"] <= 1) & (choice["stability"] > -0.5)).all()
-
-
-def test_ks_that_a_quarter_of_the_images_cannot_fill_are_left_out(tmp_path: Path) -> None:
-    made = significant(tmp_path, blobs(40), chosen(), ks=range(2, 20))
-    assert made["k_choice"]["k"].max() == 10
-
-
 def test_the_sentence_names_the_cloud(tmp_path: Path) -> None:
     made = significant(tmp_path, blobs(), chosen(null_model=s.NullModel.isotropic))
     assert "the same variance, but round" in verdict(made)["sentence"]
@@ -290,9 +318,8 @@ def test_refused() -> None:
 def test_progress_reaches_its_end(tmp_path: Path) -> None:
     given, vectors = chosen(), blobs()
     made = significant(tmp_path, vectors, given)
-    parts = {name: made[name] for name in stage.STAGE.needs if name in made}
+    parts = {name: made[name] for name in stage.STAGE.needs if name in made}  # the vectors and clusters are given below
     seen: list[tuple[int, int]] = []
     workspace = Workspace(tmp_path, progress=lambda done, total: seen.append((done, total)))
-    scores = made["k_choice"].rename(columns={"silhouette": "silhouette_projection"}).assign(inertia_projection=1.0)
-    stage.run(given, workspace, vectors, kmeans3(made["sample_projection"]), scores, **parts)
+    stage.run(given, workspace, vectors, kmeans3(made["sample_projection"]), **parts)
     assert seen[-1][0] == seen[-1][1] and [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -1,0 +1,134 @@
+"""What a run says at its end of words: zero-shot classes, retrieval, names, tags, searches, indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.console import new_table, number
+from pipeline.metrics.catalog import METRICS
+from pipeline.report import indexes, naming, retrieval, zero_shot
+from pipeline.report.privacy import privacy_of
+
+CONFUSIONS = 3  # the most frequent
+QUERIES = 10
+HITS = 5  # of a query
+TAGS = 8  # the most frequent
+GROUPS = 12  # with names
+
+
+def parts(run: Any) -> Iterator[Table | Text]:
+    """Tables and lines, in the order of the report."""
+    yield from _names(run)
+    yield from _zero_shot(run)
+    yield from _retrieval(run)
+    yield from _tags(run)
+    yield from _search(run)
+    for what, *cells in indexes.rows(run):
+        said = [f"{cell} {head}" if head.startswith(("ms", "vec")) else f"{head} {cell}"
+                for head, cell in zip(indexes.HEADS[1:], cells, strict=True)]  # fmt: skip
+        yield Text(f"index of {what}: {', '.join(said)}")
+
+
+def _columns(table: Table, *names: str) -> Table:
+    """The first column is text, the others numbers."""
+    for place, name in enumerate(names):
+        table.add_column(name, justify="right" if place else "left")
+    return table
+
+
+def _zero_shot(run: Any) -> Iterator[Table | Text]:
+    rows = zero_shot.rows(run)
+    if not rows:
+        return
+    table = _columns(new_table("zero-shot: each image to the class whose text is nearest"),
+                     "score", "value", "95 % interval")  # fmt: skip
+    table.add_column("without looking")
+    for row in rows:
+        table.add_row(METRICS[row.name].label, row.value, row.interval or "-", row.floor or "-")
+    yield table
+    for line in filter(None, (zero_shot.calibration(run), *zero_shot.withheld(run))):
+        yield Text(line)
+    wrong = zero_shot.confusions(run)
+    if wrong is not None and len(wrong):
+        pairs = [f"{row['label']} called {row['predicted']} ({row['images']:,}, {100 * row['share']:.0f} % of them)"
+                 for row in wrong.head(CONFUSIONS).to_dict("records")]  # fmt: skip
+        yield Text(f"most frequent errors: {_line('; '.join(pairs))}")
+
+
+def _retrieval(run: Any) -> Iterator[Table]:
+    rows = retrieval.found(run)
+    if not rows:
+        return
+    title = "captions and images: each looks for the other, by cosine (equal captions of other images: right or wrong)"
+    heads = ("given", "equal captions", "recall at 1 (95 %)", "by chance", "at 5", "at 10", "median rank")
+    table = _columns(new_table(title), *heads)
+    for row in rows:
+        shares = (number(row[name]) for name in ("chance_at_1", "recall_at_5", "recall_at_10"))
+        rank = f"{row['median_rank']:,.1f} of {row['candidates']:,}"
+        table.add_row(row["given"], row["judged"], retrieval.recall(row, 1), *shares, rank)
+    yield table
+
+
+def _names(run: Any) -> Iterator[Table | Text]:
+    if not run.has("group_names"):
+        return
+    entry = privacy_of(run).entry
+    for kind in ("cluster", "class"):
+        first = naming.firsts(run, kind)
+        if first.empty:
+            continue
+        names = naming.short_lists(run, kind, entry)
+        table = new_table("names: the entries that set each apart most (numbers are of the first)")
+        table.add_column(kind)
+        table.add_column("names", overflow="fold", max_width=50)
+        _columns_right(table, "nearer by", "95 % interval", "ahead of the next by")
+        table.add_column("")
+        for row in first.head(GROUPS).to_dict("records"):
+            cells = (row["group"].removeprefix("cluster "), _line(names[row["group"]]))
+            numbers = (number(row["difference"]), zero_shot.ends(row) or "-", number(row["margin"]))
+            table.add_row(*map(escape, cells), *numbers, escape(_line(naming.in_words(row))))
+        yield table
+        yield Text(naming.answer(run, kind))
+
+
+def _columns_right(table: Table, *names: str) -> None:
+    for name in names:
+        table.add_column(name, justify="right")
+
+
+def _tags(run: Any) -> Iterator[Text]:
+    if not run.has("tag_counts") or not len(counts := run.table("tag_counts")):
+        return
+    entry = privacy_of(run).entry
+    most = [f"{entry(row['text'])} ({100 * row['share']:.0f} %)" for row in counts.head(TAGS).to_dict("records")]
+    best = number(run.metrics.get("tagging/best_score"))
+    yield Text(f"most frequent tags (share of images): {_line('; '.join(most))}; mean cosine of the best: {best}")
+
+
+def _search(run: Any) -> Iterator[Table | Text]:
+    if not run.has("hits"):
+        return
+    privacy = privacy_of(run)
+    hits = run.table("hits")
+    for query, of_query in hits[hits["query"] < QUERIES].groupby("query"):
+        words = _line(privacy.text(of_query["query_text"].iloc[0]))
+        table = new_table(escape(f"search {query}: {words}"))
+        table.add_column("cosine", justify="right")
+        table.add_column("image")
+        table.add_column("label")
+        for row in of_query.head(HITS).to_dict("records"):
+            label = row["label"] if isinstance(row["label"], str) else "-"
+            table.add_row(number(row["score"]), *(escape(_line(part)) for part in (row["id"], label)))
+        yield table
+    if (more := hits["query"].nunique() - QUERIES) > 0:
+        yield Text(f"and {more:,} more queries; see the report")
+
+
+def _line(text: object) -> str:
+    """Other people's text on one line."""
+    return " ".join(str(text).split())

@@ -1,0 +1,48 @@
+"""Indexes in words, for the report and the console: which kind was chosen, why, and what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.report.words import number, score
+from pipeline.report.zero_shot import Tables
+
+HEADS = ["of", "kind", "vectors", "bytes", "recall", "ms a query", "ms in a batch"]
+_QUALITIES = {"texts": "text_index_quality", "images": "image_index_quality"}
+
+
+def _found(run: Tables) -> list[tuple[str, dict[str, Any]]]:
+    return [(what, run.table(name).iloc[0].to_dict()) for what, name in _QUALITIES.items() if run.has(name)]
+
+
+def rows(run: Tables) -> list[list[str]]:
+    """A row of cells (HEADS) for each index."""
+    return [
+        [
+            what,
+            str(row["kind"]),
+            number(row["entries"]),
+            size(row["bytes"]),
+            f"{score(row['recall'])} at {number(row['k'])}",
+            number(row["query_ms"], 2),
+            number(row["batch_query_ms"], 3),
+        ]
+        for what, row in _found(run)
+    ]
+
+
+def reasons(run: Tables) -> list[str]:
+    """Why each was chosen, a sentence each."""
+    return [f"Index of {what}, {str(row['explanation']).rstrip('.')}." for what, row in _found(run)]
+
+
+def size(count: float) -> str:
+    """Bytes as people say them.
+
+    >>> size(2048), size(3.2e9)
+    ('2 kB', '3.2 GB')
+    """
+    for ending, unit in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= unit:
+            return f"{number(round(count / unit, 1), 1)} {ending}"
+    return f"{number(count)} B"

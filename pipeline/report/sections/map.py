@@ -1,0 +1,12 @@
+"""The map."""
+
+from __future__ import annotations
+
+from pipeline.report.parts import RunFolder, Section, filled
+from pipeline.report.pictures import pictures_of
+from pipeline.report.privacy import Privacy
+
+
+def section(run: RunFolder, privacy: Privacy) -> Section | None:
+    """Where there is one."""
+    return filled("map", "Map and clusters", pictures=pictures_of(run, privacy, "map"))
