@@ -1,4 +1,5 @@
-"""What a run says at its end of words: zero-shot classes, retrieval, names, tags, searches, indexes."""
+"""What a run says at its end of words: zero-shot classes, retrieval, names, tags, searches, indexes; and of images
+that were perturbed."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from pipeline.console import new_table, number
 from pipeline.metrics.catalog import METRICS
-from pipeline.report import indexes, naming, retrieval, zero_shot
+from pipeline.report import indexes, naming, retrieval, robustness, zero_shot
 from pipeline.report.privacy import privacy_of
 
 CONFUSIONS = 3  # the most frequent
@@ -28,10 +29,12 @@ def parts(run: Any) -> Iterator[Table | Text]:
     yield from _retrieval(run)
     yield from _tags(run)
     yield from _search(run)
+    yield from _robustness(run)
     for what, *cells in indexes.rows(run):
-        said = [f"{cell} {head}" if head.startswith(("ms", "vec")) else f"{head} {cell}"
-                for head, cell in zip(indexes.HEADS[1:], cells, strict=True)]  # fmt: skip
-        yield Text(f"index of {what}: {', '.join(said)}")
+        kind, count, size, recall, query, batch = cells
+        yield Text(
+            f"index of {what}: {kind}, {count} vectors, {size}, recall {recall}, {query} ms a query, {batch} in a batch"
+        )
 
 
 def _columns(table: Table, *names: str) -> Table:
@@ -115,18 +118,31 @@ def _search(run: Any) -> Iterator[Table | Text]:
         return
     privacy = privacy_of(run)
     hits = run.table("hits")
-    for query, of_query in hits[hits["query"] < QUERIES].groupby("query"):
-        words = _line(privacy.text(of_query["query_text"].iloc[0]))
-        table = new_table(escape(f"search {query}: {words}"))
-        table.add_column("cosine", justify="right")
-        table.add_column("image")
-        table.add_column("label")
+    table = new_table(f"search: the {HITS} nearest images by cosine")
+    table.add_column("image")
+    table.add_column("cosine", justify="right")
+    table.add_column("label")
+    for _, of_query in hits[hits["query"] < QUERIES].groupby("query"):
+        table.add_row(Text(_line(privacy.text(of_query["query_text"].iloc[0])), "dim"))
         for row in of_query.head(HITS).to_dict("records"):
             label = row["label"] if isinstance(row["label"], str) else "-"
-            table.add_row(number(row["score"]), *(escape(_line(part)) for part in (row["id"], label)))
-        yield table
+            table.add_row(f"  {escape(_line(row['id']))}", number(row["score"]), escape(_line(label)))
+    yield table
     if (more := hits["query"].nunique() - QUERIES) > 0:
         yield Text(f"and {more:,} more queries; see the report")
+
+
+def _robustness(run: Any) -> Iterator[Table | Text]:
+    rows = robustness.cells(run)
+    if not rows:
+        return
+    heads = ("perturbation", "severity", "images", "changed cluster", "95 % interval", "ARI", "cosine",
+             "own class", "anew: silhouette", "ARI")  # fmt: skip
+    table = _columns(new_table("perturbed pixels, assigned to the same clusters, and clustered anew"), *heads)
+    for row in rows:
+        table.add_row(*row)
+    yield table
+    yield from (Text(line) for line in (robustness.answer(run), robustness.caution(run)) if line)
 
 
 def _line(text: object) -> str:

@@ -8,6 +8,7 @@ from pipeline.metrics.catalog import METRICS
 from pipeline.metrics.gaps import NONE as NO_GAP
 from pipeline.metrics.gaps import REAL
 from pipeline.metrics.verdict import ALPHA, ALPHA_ALONE, GATE, SMALLEST
+from pipeline.report import methods_of_robustness as of_robustness
 from pipeline.report import methods_of_words as of_words
 from pipeline.report.recorded import Citations, Record
 from pipeline.report.recorded import seed_of as _seed
@@ -16,7 +17,8 @@ from pipeline.report.recorded import unit_of as _unit
 from pipeline.report.trust import null_in_words
 from pipeline.report.words import counted, look_up, number
 
-WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()} | {
+_ELSEWHERE = {name: metric.source for name, metric in METRICS.items()} | of_words.WORKS | of_robustness.WORKS
+WORKS: dict[str, str] = _ELSEWHERE | {
     "umap": "McInnes, L., Healy, J. and Melville, J. (2018). UMAP: uniform manifold approximation and "
     "projection for dimension reduction. arXiv:1802.03426.",
     "lloyd": METRICS["inertia"].source,
@@ -61,7 +63,7 @@ WORKS: dict[str, str] = {name: metric.source for name, metric in METRICS.items()
     "density": "Scott, D. W. (1992). Multivariate Density Estimation: Theory, Practice, and Visualization. Wiley.",
     "spaces": "Wang, Z., Zhang, B. and Ye, C. (2024). Deep clustering evaluation: how to validate internal "
     "clustering validation measures. arXiv:2403.14830.",
-} | of_words.WORKS
+}
 """Everything that a paragraph may cite, by a short name; scores by their own name."""
 
 
@@ -371,8 +373,9 @@ def _trust_lines(record: Record) -> list[str]:
         f"Clusters are supported where their silhouette in the embedding exceeds the clouds' (p < {ALPHA}, and by at "
         f"least {SMALLEST} or, where less, a fifth of theirs) and their median gap is at most {REAL}; weakly, "
         f"where it exceeds them and the median gap is below {NO_GAP}, or where only the gap is there and clouds hardly "
-        f"have one as deep (p < {ALPHA_ALONE}); else not. Where the clusterer finds none in most clouds, the share of images in clusters has to "
-        "exceed every cloud's instead; noise counts with the nearest cluster where gaps are measured.",
+        f"have one as deep (p < {ALPHA_ALONE}); else not. Where the clusterer finds none in most clouds, the share of "
+        "images in clusters has to exceed every cloud's instead; noise counts with the nearest cluster where gaps are "
+        "measured.",
     ]
 
 
@@ -386,7 +389,7 @@ _STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
     "cluster_metrics": _score_lines,
     "label_structure": _label_structure_lines,
     "significance": _trust_lines,
-} | of_words.LINES
+} | of_words.LINES | of_robustness.LINES
 
 
 _ORDER = (
@@ -401,6 +404,7 @@ _ORDER = (
     "label_structure",
     "significance",
     *of_words.LINES,
+    *of_robustness.LINES,
 )
 
 
@@ -681,7 +685,7 @@ _STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
     "cluster_metrics": _score_sentence,
     "label_structure": _label_structure_sentence,
     "significance": _trust_sentence,
-} | of_words.SENTENCES
+} | of_words.SENTENCES | of_robustness.SENTENCES
 
 
 def methods_paragraph(record: Record, k: float | None = None) -> tuple[str, list[str]]:

@@ -77,7 +77,7 @@ def _text_lines(record: Record) -> list[str]:
 
 def _text_sentence(record: Record, cite: Citations) -> str:
     kinds = [{"lines": "lines"}.get(kind, kind) for kind in _kinds(record)]
-    text = f"Images were compared with the {_joined(kinds)} of {_source(record)}"
+    text = f"The texts were the {_joined(kinds)} of {_source(record)}, each once"
     if not _grams(record):
         return f"{text}."
     top, least = (number(setting(record, f"text.{key}", 0)) for key in ("top_k", "min_count"))

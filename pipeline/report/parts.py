@@ -67,8 +67,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report. key: its anchor, and the name of the template that draws it (templates/sections), which gets
-    `content` as `it`."""
+    """A part of the report. key: its anchor, and the name of the template that draws it (templates/sections), which
+    gets `content` as `it`."""
 
     key: str
     title: str

@@ -33,6 +33,7 @@ _CAPTIONS = {
     "label": "How the images of each label spread over the clusters.",
     "silhouette": "The silhouette of every image, by cluster.",
     "blades": "The silhouette of every image, by cluster.",
+    "cosine": "What cosine similarity is: the cosine of the angle between two vectors, whatever their lengths.",
     "answers": "Some images, and the probabilities of the classes that they are taken for.",
     "errors": "The errors that the model is surest of.",
     "similarities": "Mean cosine of the images of each label with the text of each class.",
@@ -42,6 +43,9 @@ _CAPTIONS = {
     "coverage": "Fewer names, more of them right: where predictions below a probability count as ‘none of these’.",
     "recall": "Share of queries with a right answer among the k nearest, beside a random order.",
     "tags": "Some images and their tags.",
+    "rates": "Every perturbation, the one that changes most clusters on top; dashed: the images as they are.",
+    "curves": "Over severity (0: the images as they are): who changes cluster, and what else is measured.",
+    "changed_sheet": "Images that changed their cluster, those whose vectors turned most: as they are, and perturbed.",
     "categories": "How much more often the tags of a group come from each category than those of all images.",
 }
 _OF_STAGE = {
@@ -63,8 +67,10 @@ _PLACES = {
     "naming": "names",
     "tagging": "tags",
     "search": "search",
+    "robustness": "robustness",
 }
 _FIRST = frozenset({"observed_against_null"})  # of its section; the others stand in the order of their names
+_LAST = frozenset({"answers", "errors", "cosine"})
 
 
 def _caption(stage: str, name: str) -> str:
@@ -90,7 +96,7 @@ def _place(stage: str, name: str) -> str:
 def pictures_of(run: RunFolder, privacy: Privacy, place: str) -> list[Picture]:
     """The pictures of a section as data URIs, as far as they may be shown and are still there."""
     shown = [it for it in privacy.pictures(run.pictures) if _place(it[0], PurePath(it[1]).stem) == place]
-    shown.sort(key=lambda it: PurePath(it[1]).stem not in _FIRST)
+    shown.sort(key=lambda it: ((name := PurePath(it[1]).stem) not in _FIRST, name in _LAST))
     return [_picture(*it) for it in shown if Path(it[2]).is_file()]
 
 

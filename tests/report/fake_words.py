@@ -48,7 +48,8 @@ def zero_shot_frames(ece: float = 0.1, chance: float = 0.04, over: float = 0.08,
     nan = float("nan")
     scores = [
         ("images", 100, nan, nan), ("classes", 2, nan, nan), ("top1", 0.9, 0.83, 0.95), ("top5", nan, nan, nan),
-        ("macro", 0.875, 0.8, 0.93), ("majority", 0.6, nan, nan), ("chance1", 0.5, nan, nan), ("chance5", nan, nan, nan),
+        ("macro", 0.875, 0.8, 0.93), ("majority", 0.6, nan, nan), ("chance1", 0.5, nan, nan),
+        ("chance5", nan, nan, nan),
         ("ece", ece, 0.05, 0.14), ("adaptive_ece", 0.09, nan, nan), ("calibrated_ece", chance / 2, 0.0, chance),
         ("overconfidence", over, nan, nan), ("coverage", 0.8, nan, nan), ("accuracy", 0.95, nan, nan),
         ("named_outside", 0.25, nan, nan),
@@ -102,7 +103,7 @@ def tags_frames(text: str = "a cat", category: str = "animals/cats.txt") -> dict
     categories = [("class", "cat", category, 30, 0.75, 10.0, 1.55), ("class", "cat", "other.txt", 2, 0.05, 9.0, -1.9),
                   ("class", "cat", "few.txt", 1, 0.02, 1.0, np.nan)]  # fmt: skip
     return {
-        "tags": pd.DataFrame({"id": ["patient-1"], "rank": [1], "text": [text], "category": [category], "score": [0.3]}),
+        "tags": pd.DataFrame({"id": ["patient-1"], "rank": 1, "text": text, "category": category, "score": 0.3}),
         "tag_counts": pd.DataFrame({"text": [text], "category": [category], "images": [40], "share": [0.4]}),
         "hubness": pd.DataFrame(
             {"way": ["cosine", "csls"], "skewness": [5.2, 1.1], "top_text": [text, text], "top_share": [0.2, 0.05],
@@ -127,8 +128,8 @@ def hits_frames(text: str = "a cat", caption: str = "Mrs Smith's chest") -> dict
 
 def index_frames() -> dict[str, pd.DataFrame]:
     """Texts, two files of which were skipped, and their index."""
-    quality = {"kind": "exact", "entries": 1200, "dimension": 64, "k": 10, "queries": 100, "recall": 1.0, "query_ms": 0.21,
-               "batch_query_ms": 0.012, "bytes": 307_245, "probed": 0,
+    quality = {"kind": "exact", "entries": 1200, "dimension": 64, "k": 10, "queries": 100, "recall": 1.0,
+               "query_ms": 0.21, "batch_query_ms": 0.012, "bytes": 307_245, "probed": 0,
                "explanation": "exact: 0.3 MB fits into 4.00 GB and one query takes about 0.2 ms"}  # fmt: skip
     summary = {
         "entries": 1200,

@@ -220,3 +220,20 @@ def test_provenance_traces_the_numbers() -> None:
         assert wanted in text
     for stage in STAGES:
         assert stage in text
+
+
+def test_what_the_source_knows_of_the_data_is_shown() -> None:
+    facts = {"variant": "ROCOv2 test, <9,927> rows", "rows": 9927, "split": None, "label_tables": ["a.csv", "b.csv"]}
+    made = record(dataset={"name": "x", "fingerprint": "d", "facts": facts})
+    page = Page(render(FakeRun(record_=made)))
+    assert "The data variant ROCOv2 test, <9,927> rows rows 9,927 label tables a.csv, b.csv" in page.text
+    assert "Nothing was removed" not in page.text  # nobody looked for duplicates
+    made["config"]["report"]["hide"] = ["path"]
+    text = Page(render(FakeRun(record_=made))).text
+    assert "a.csv" not in text and "ROCOv2 test" in text
+
+
+def test_data_that_nobody_looked_at_have_no_section() -> None:
+    made = record()
+    made["config"]["data_quality"] = {"near_duplicate": 0.95}
+    assert "quality" not in [attrs["id"] for attrs in Page(render(FakeRun(record_=made))).all("section")]

@@ -74,6 +74,27 @@ def test_columns_are_ordered_by_space_and_others_left_out() -> None:
     assert [it.key for it in found] == [SILHOUETTE, "projection/quality/continuity", COSINE, ARI, auc]
 
 
+def test_what_texts_tell_compares_encoders_and_prompts_but_not_other_classes() -> None:
+    recall = "retrieval/text_to_image/recall_at_1"
+    rows = pd.DataFrame(
+        {
+            "job": [0, 1, 2],
+            "encoder": ["openai", "open_clip", "open_clip"],
+            "prompts": ["photo", "photo", "openai80"],
+            "zero_shot/top1": [0.5, 0.7, 0.8],
+            "zero_shot/top1_low": [0.4, 0.6, 0.7],
+            "zero_shot/ece": [0.3, 0.1, 0.2],
+            recall: [0.2, 0.1, 0.1],
+        }
+    )
+    assert [it.key for it in score_columns(list(rows))] == ["zero_shot/top1", "zero_shot/ece", recall]
+    assert best_jobs(rows, column("zero_shot/top1")) == {2}
+    assert best_jobs(rows, column("zero_shot/ece")) == {1}
+    assert best_jobs(rows.assign(**{"zero_shot.classes": ["a", "a", "b"]}), column("zero_shot/top1")) == {1}
+    html = render_comparison(rows, None, [], "Sweep")
+    assert "By texts" in html and "Recall at 1, caption to image" in html
+
+
 def test_the_page_has_jobs_failures_links_and_the_picture(tmp_path: Path) -> None:
     picture = tmp_path / "p.png"
     picture.write_bytes(PNG)

@@ -73,8 +73,8 @@ def test_accuracy_never_stands_alone() -> None:
         (0.1, 0.04, 0.08, "Its probabilities are overconfident by 0.080: on average so far above the share that is"),
         (0.1, 0.04, -0.1, "Its probabilities are underconfident by 0.100: on average so far below"),
         (0.1, 0.04, 0.01, "too high in places and too low in others: they are off by 0.100 (ECE)"),
-        (0.03, 0.04, 0.03, "No evidence of miscalibration: a model that is right exactly as often as it says would show "
-         "an error (ECE) of up to 0.040 with so many images, and this one shows 0.030."),
+        (0.03, 0.04, 0.03, "No evidence of miscalibration: a model that is right exactly as often as it says would "
+         "show an error (ECE) of up to 0.040 with so many images, and this one shows 0.030."),
     ],
 )  # fmt: skip
 def test_calibration_is_a_sentence(ece: float, chance: float, over: float, said: str) -> None:
@@ -106,9 +106,9 @@ def test_names_say_whether_they_are_more_than_chance() -> None:
     assert "beats chance (p = 0.005), fits no other as well" in shown
     assert "beats chance (p = 0.005), but fits cluster 0 as well" in shown
     assert "no more than chance gives (p = 0.4)" in shown
-    assert "cluster 0 zero; nought 0.050 0.040 to 0.060" in shown
+    assert "cluster 0 zero; nought 0.050 (0.040 to 0.060) 0.020 (cluster 1) 99.9 % beats" in shown
     assert "0 zero; nought 200" in between(html, "clusters") and "1 one 199" in between(html, "clusters")
-    assert "0: zero, 1: one" in between(html, "glance")
+    assert "Names : “zero” (cluster 0), “one” (cluster 1). 2 of 2 clusters" in between(html, "glance")
 
 
 def test_names_that_were_not_tested_claim_nothing() -> None:
@@ -154,7 +154,7 @@ def test_a_run_without_images_is_about_texts() -> None:
     made.record["stages"] = [stage for stage in made.record["stages"] if stage["name"].startswith("text")]
     page = Page(render(made))
     assert "texts: folder" in page.text and "digits" not in page.text.split("Provenance")[0]
-    assert "Entries 1,200 2 files skipped" in page.text
+    assert "Texts folder Entries 1,200 2 files skipped" in page.text
     assert "images listed" not in page.text and "We used" not in page.text
 
 
@@ -239,7 +239,7 @@ def test_methods_name_prompts_intervals_and_sources() -> None:
     text, references = methods_paragraph(words_record())
     assert "each class was put in the prompt “a photo of {}”" in text
     assert "Clopper-Pearson" in text and "1,000 samples" in text
-    assert "lines and bigrams of the .txt files of a folder" in text and "at least 3 times" in text
+    assert "The texts were the lines and bigrams of the .txt files of a folder" in text and "at least 3 times" in text
     for author in ("Radford", "Guo", "Conneau", "Johnson", "Hodosh", "Church", "Bird", "Ojala"):
         assert any(reference.startswith(author) for reference in references), author
     assert not any(reference.startswith("Zhai") for reference in references)

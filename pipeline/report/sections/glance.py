@@ -38,9 +38,10 @@ def _words(run: RunFolder, privacy: Privacy) -> list[tuple[str, str, str]]:
     kind = "cluster" if naming.answer(run, "cluster") else "class"
     if said := naming.answer(run, kind):
         first = naming.firsts(run, kind).head(MOST_NAMES)
-        names = ", ".join(f"{group.removeprefix('cluster ')}: {privacy.entry(name)}"
-                          for group, name in zip(first["group"], first["text"], strict=True))  # fmt: skip
-        lines.append(("Names", f"{said} {names}", "names"))
+        names = [
+            f"“{privacy.entry(name)}” ({group})" for group, name in zip(first["group"], first["text"], strict=True)
+        ]
+        lines.append(("Names", f"{', '.join(names)}. {said}", "names"))
     return [line for line in lines if line[1]]
 
 
@@ -93,12 +94,13 @@ def _cards(run: RunFolder) -> list[tuple[str, str, str]]:
     """The run in five facts: (what, value, more)."""
     record = run.record
     images, encoder = record.get("images") or {}, record.get("encoder") or {}
-    cards = [("Texts" if about_texts(record) else "Data set", subject(record), "")]
+    cards = [("Texts" if about_texts(record) else "Data set", subject(record).removeprefix("texts: "), "")]
     if images.get("labelled") and images.get("classes") is not None:
         cards[0] = (*cards[0][:2], counted(images["classes"], "class", "classes"))
     cards.append(_size(run))
     if encoder:
-        more = f"encoder={encoder.get('name')}, {number(encoder.get('dimension'))} numbers"
+        more = f"encoder={encoder.get('name')}"
+        more += f", {number(encoder['dimension'])} numbers" if encoder.get("dimension") else ""
         cards.append(("Encoder", str(encoder.get("model") or encoder.get("name")), more))
     done = stages_done(record)
     if "projection" in done:

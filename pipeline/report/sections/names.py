@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pipeline.report import naming
 from pipeline.report.parts import (
     MOST_CLUSTERS,
@@ -10,26 +12,21 @@ from pipeline.report.parts import (
     Section,
     Table,
     filled,
+    in_brackets,
     link_to,
-    share,
     table_of,
     text,
 )
 from pipeline.report.pictures import pictures_of
 from pipeline.report.privacy import Privacy
-from pipeline.report.words import number, score
-from pipeline.report.zero_shot import ends
+from pipeline.report.words import score
 
 _COLUMNS: list[Column] = [
     ("group", "", text),
     ("names", "names, the best first", text),
-    ("difference", "nearer than the other images by", score),
-    ("interval", "95 % interval", str),
-    ("effect", "in sd", score),
-    ("worse", "other entries that are worse", share),
-    ("runner_up", "next group", text),
-    ("margin", "ahead of it by", score),
-    ("halves", "chosen in halves", number),
+    ("nearer", "nearer than other images by (95 %)", str),
+    ("ahead", "ahead of the next group by", str),
+    ("worse", "other entries that are worse", lambda value: f"{math.floor(1000 * value) / 10:.1f} %"),
     ("in_words", "", text),
 ]
 
@@ -57,7 +54,8 @@ def _table(run: RunFolder, privacy: Privacy, kind: str) -> Table | None:
     names = naming.short_lists(run, kind, privacy.entry)
     first = first.assign(
         names=[names[row["group"]] for row in rows],
-        interval=[ends(row) for row in rows],
+        nearer=[score(row["difference"]) + in_brackets(row["low"], row["high"]) for row in rows],
+        ahead=[score(row["margin"]) + (f" ({row['runner_up']})" if row["runner_up"] else "") for row in rows],
         in_words=[naming.in_words(row) for row in rows],
     )
     link = "" if privacy.hides("texts") else link_to(run, "group_names")

@@ -67,6 +67,7 @@ def _facts(record: Mapping[str, Any], privacy: Privacy) -> list[tuple[str, str]]
         ("weights", _weights(encoder)),
         ("precision", _precision(encoder)),
         ("text vectors", _text_vectors(encoder, privacy)),
+        ("taken from", _taken(record, privacy)),
         ("seeds", seeds),
         ("machine", privacy.text(", ".join(str(part) for part in parts if part))),
         ("Python", str(machine.get("python") or "")),
@@ -97,6 +98,11 @@ def _text_vectors(encoder: Mapping[str, Any], privacy: Privacy) -> str:
     """The vectors of texts that were given beside those of images, '' where none were."""
     texts = encoder.get("text_vectors") or {}
     return f"{number(texts['count'])} of {privacy.text(texts['path'])}; {texts['fingerprint']}" if texts else ""
+
+
+def _taken(record: Mapping[str, Any], privacy: Privacy) -> str:
+    """The runs whose results were taken as they are, by the setting that names each."""
+    return "; ".join(f"{key} = {privacy.text(run)}" for key, run in look_up(record, "taken.runs", {}).items())
 
 
 def _redrawn(record: Mapping[str, Any]) -> str:
