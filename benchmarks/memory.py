@@ -43,7 +43,8 @@ def peaks(command: list[str]) -> tuple[dict[int, float], float]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
             for pid in [process.pid, *_children(process.pid)]:
-                found[pid] = _peak(pid) or found.get(pid, 0.0)  # the last: a process begins as a copy of its parent
+                if pid == process.pid or _command(pid) != _command(process.pid):  # else it is only a copy yet
+                    found[pid] = max(found.get(pid, 0.0), _peak(pid))
             time.sleep(0.02)
         errors = process.stderr.read() if process.stderr else ""
     if process.returncode:
@@ -56,6 +57,13 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _peak(pid: int) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 
 from inference import dicom, formats, jpeg, opencv
 from inference.depth import SixteenBit, to_eight_bits
-from inference.places import MAX_BYTES, UnreadableImage, read_bytes, turn_of
+from inference.places import MAX_BYTES, UnreadableImage, read_bytes, recipe_of, turn_of
 
 if TYPE_CHECKING:
     import torch
@@ -70,13 +70,14 @@ USUAL = ReadingRules()
 class ImageFile:
     """The bytes of one image file, decoded on request. Raises UnreadableImage.
 
-    Known once it is decoded: size (width, height in pixels as shown), format ('JPEG', 'DICOM' ...), mode (how the file
-    stores colours: 'RGB', 'L', 'P', 'CMYK', 'I;16', 'DICOM MONOCHROME2' ...) and range_used (the largest value of an
-    image of 16 bits as a share of 65,535; NaN for others).
+    stored: as they lie there; data: what is decoded: the same, or, where the place says that pixels are to be changed,
+    a PNG of what has become of them. Known once it is decoded: size (width, height in pixels as shown), format ('JPEG',
+    'DICOM' ...), mode (how the file stores colours: 'RGB', 'L', 'P', 'CMYK', 'I;16', 'DICOM MONOCHROME2' ...) and
+    range_used (the largest value of an image of 16 bits as a share of 65,535; NaN for others).
     """
 
     def __init__(self, place: str | Path, rules: ReadingRules = USUAL) -> None:
-        self.data = read_bytes(place, rules.max_bytes)
+        self.stored = self.data = read_bytes(place, rules.max_bytes)
         self.rules = rules
         self.size: tuple[int, int] | None = None
         self.format = self.mode = ""
@@ -84,6 +85,15 @@ class ImageFile:
         self._turn = turn_of(str(place))
         self._verified = False
         self._dicom: Any = None
+        if recipe := recipe_of(str(place)):
+            self._perturb(recipe)
+
+    def _perturb(self, recipe: str) -> None:
+        """From now on the image is what the recipe makes of its pixels."""
+        from inference.perturbations import rewritten
+
+        self.data = rewritten(self.picture(), recipe)
+        self._turn, self._verified, self._dicom = 0, True, None
 
     def gray(self) -> np.ndarray:
         """(h, w) uint8, exactly as `cv2.imread(path, cv2.IMREAD_GRAYSCALE)` gives it for an undamaged file; but for

@@ -8,6 +8,7 @@ A place is a string: a path, or `scheme://member::container`, with the container
     arrow://17/image::/data/saved/data-0.arrow       the same of a file that `datasets` keeps
 
     turned://90::<any of these, or a path>           the same image, to be turned counter-clockwise before it is used
+    perturbed://<recipe>::<any of these>             the same image, its pixels changed (inference/perturbations.py)
 
 Nothing is ever unpacked to disk. Names inside archives are looked up, never used as paths.
 """
@@ -34,6 +35,7 @@ READ = 4 * 2**20  # of them read at a time, about
 _INSIDE = re.compile(r"(zip|tar|parquet|arrow)://(.*)::([^:].*)", re.DOTALL)
 TURNED = "turned://"  # begins the place of an image that is to be turned
 _TURNED = re.compile(rf"{TURNED}(90|180|270)::(.+)", re.DOTALL)
+_PERTURBED = re.compile(r"perturbed://([a-z0-9_/]+)::(.+)", re.DOTALL)
 
 
 class UnreadableImage(Exception):
@@ -62,13 +64,30 @@ def turned(place: str, degrees: int) -> str:
 
 def turn_of(place: str) -> int:
     """Degrees counter-clockwise by which the image is to be turned: 0, 90, 180 or 270."""
-    match = _TURNED.fullmatch(place)
+    match = _TURNED.fullmatch(_unperturbed(place))
     return int(match[1]) if match else 0
 
 
 def unturned(place: str) -> str:
-    """Where the bytes are, without the turn."""
+    """Where the bytes are, without the turn and what is done to pixels."""
+    place = _unperturbed(place)
     match = _TURNED.fullmatch(place)
+    return match[2] if match else place
+
+
+def perturbed(place: str, recipe: str) -> str:
+    """The same image after its pixels were changed as `recipe` says: small letters, digits, '_' and '/'."""
+    return f"perturbed://{recipe}::{place}"
+
+
+def recipe_of(place: str) -> str:
+    """How its pixels are to be changed; '' where they are not."""
+    match = _PERTURBED.fullmatch(place)
+    return match[1] if match else ""
+
+
+def _unperturbed(place: str) -> str:
+    match = _PERTURBED.fullmatch(place)
     return match[2] if match else place
 
 

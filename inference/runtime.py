@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from inference.encoders import EncoderError, Runtime
+
+DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvmap", "/dev/dxg", "/dev/kfd")  # NVIDIA's, Jetson's, WSL's, AMD's
 
 
 def resolve(device: str, mode: str, compiled: bool = False) -> Runtime:
@@ -23,10 +28,10 @@ def resolve(device: str, mode: str, compiled: bool = False) -> Runtime:
 
 
 def _device(wanted: str) -> str:
+    if wanted == "cpu" or (wanted == "auto" and not _may_have_gpu()):
+        return "cpu"
     import torch
 
-    if wanted == "cpu":
-        return wanted
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if wanted == "mps":
@@ -39,6 +44,11 @@ def _device(wanted: str) -> str:
     if number >= torch.cuda.device_count():
         raise EncoderError(f"{wanted}: there are {torch.cuda.device_count()} GPUs, numbered from 0", "device")
     return wanted
+
+
+def _may_have_gpu() -> bool:
+    """False where Linux shows no driver of a GPU: seen without loading torch, which takes longer than many a run."""
+    return sys.platform != "linux" or any(Path(file).exists() for file in DRIVERS)
 
 
 def _cuda_versions() -> str:
@@ -59,9 +69,9 @@ def _cuda_versions() -> str:
 
 
 def _fastest(device: str) -> str:
-    import torch
-
     if device.startswith("cuda"):
+        import torch
+
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
     if device == "cpu":
         return "bf16" if "amx_bf16" in _cpu_flags() else "fp32"

@@ -96,7 +96,7 @@ def _opened(path: str, rules: ReadingRules, listed: str | None) -> ImageFile:
         if readable and error.reason != "too large":
             raise UnreadableImage(CHANGED, f"it could be read when it was listed; now: {error}") from error
         raise
-    if listed not in (None, blake3(image.data).hexdigest(), TOO_LARGE):
+    if listed not in (None, blake3(image.stored).hexdigest(), TOO_LARGE):
         raise UnreadableImage(CHANGED, "it is not the file that was listed")
     return image
 

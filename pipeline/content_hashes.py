@@ -205,4 +205,8 @@ def _parts(rows: list[int], size: int) -> Iterator[list[int]]:
 
 
 def _is_text(path: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in path)  # SQLite takes no name that is not UTF-8
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # SQLite takes no name that is not UTF-8
+        return False
+    return True

@@ -12,7 +12,7 @@ maps, clusters and scores; every run ends with a summary and a report.
 """
 
 CALLS = """\
-Ten calls worth copying
+Calls worth copying
   python run.py                                              the built-in default: digits, offline
   python run.py dataset=folders dataset.root=/images         sub-folders are classes, or one flat folder
   python run.py dataset=folders 'dataset.pairs=[dogs,/path/a,"cats (2)",/path/b]' analysis=class_distances
@@ -20,6 +20,10 @@ Ten calls worth copying
   python run.py -m encoder=none,openai dataset=folders dataset.root=/images dataset.limit=500   two encoders, 500 images
   python run.py 'stages=[class_distances,cluster_metrics]'   stages one by one; what they need comes along
   python run.py -m clustering.k=4,8,16 projection=umap,none  a sweep, with a comparison at its end
+  python run.py analysis=zero_shot encoder=openai dataset=folders dataset.root=/images prompts=openai7   classes by text
+  python run.py analysis=search from_run=outputs/... 'search.queries=["a brown cat on a porch"]'   nothing embedded again
+  python run.py analysis=text_index encoder=openai text=folder text.path=/corpus   an index of texts
+  python run.py analysis=tagging encoder=openai dataset=folders dataset.root=/images tagging.index=outputs/.../text_index
   python run.py analysis=redraw run=outputs/... plots.width_mm=85   a finished run's pictures again, nothing computed
   python run.py dry_run=true                                 the plan: images, stages, cache hits, time, disk
   python run.py --cfg job                                    every setting with its value, nothing is run
@@ -50,8 +54,8 @@ def _settings(conf: Path) -> str:
     """The settings of each choice and the general ones, with the comments of their files."""
     lines = ["Settings (key=value) with their defaults"]
     for file in _files(conf):
-        if file.parent.name == "analysis":
-            continue  # their lists of stages are what `stages=` is for
+        if file.parent.name in ("analysis", "experiment"):
+            continue  # their lists of stages are what `stages=` is for; an experiment's settings are others' 
         only = "" if file.stem == "_common" else f" [{file.stem}]"
         for line in file.read_text(encoding="utf-8").splitlines():
             if line[:1].isalpha() and line.split(":")[0] not in ("defaults", "name", "source", "kind"):
@@ -60,7 +64,7 @@ def _settings(conf: Path) -> str:
 
 
 def _general(file: Path) -> list[str]:
-    lines, section = [], ""
+    lines, section, part = [], "", ""
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("hydra:"):
             break
@@ -69,7 +73,12 @@ def _general(file: Path) -> list[str]:
             if line.split("#")[0].strip() != f"{section}:":
                 lines.append(_setting(line))
         elif line.strip()[:1].isalpha() and section != "defaults":
-            lines.append(_setting(f"{section}.{line.strip()}"))
+            if line[:3].isspace():  # inside a part of the section
+                lines.append(_setting(f"{part}.{line.strip()}"))
+            elif line.split("#")[0].strip().endswith(":"):
+                part = f"{section}.{line.split(':')[0].strip()}"
+            else:
+                lines.append(_setting(f"{section}.{line.strip()}"))
     return lines
 
 

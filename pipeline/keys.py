@@ -11,7 +11,7 @@ from pipeline.record import version
 from pipeline.schema import Config, plain
 from pipeline.stage import Stage
 
-PICTURES_VERSION = 3
+PICTURES_VERSION = 4
 
 
 def settings_of(stage: Stage, config: Config) -> SimpleNamespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -20,6 +21,8 @@ from pipeline.run_dir import process_start
 from pipeline.schema import Config, plain
 
 FORMAT = 1  # of run.json
+
+_INSTEAD = {"faiss-cpu": "faiss-gpu"}  # the one that is installed (requirements-gpu.txt)
 
 
 def git_state(home: Path) -> dict[str, Any] | None:
@@ -40,11 +43,11 @@ def _git(home: Path, *words: str) -> str | None:
 
 @cache
 def version(package: str) -> str:
-    """Installed version of a package."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    """Installed version of a package, or of the one that stands in for it."""
+    for name in (package, _INSTEAD.get(package, package)):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return "not installed"
 
 
 def versions(home: Path) -> dict[str, str]:

@@ -96,12 +96,15 @@ class Array:
                 np.save(file, np.ascontiguousarray(value))
 
     def load(self, root: Path) -> np.ndarray:
-        """Memory-mapped, read-only."""
+        """Memory-mapped, read-only. Raises CallError for a damaged file."""
         file = root / self.files()[0]
         try:
             loaded: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-        except ValueError:  # an empty array cannot be mapped
-            loaded = np.load(file, allow_pickle=False)
+        except ValueError:
+            try:  # an empty array cannot be mapped
+                loaded = np.load(file, allow_pickle=False)
+            except (ValueError, EOFError) as error:
+                raise CallError(f"{file}: damaged: not an npy file") from error
         return loaded
 
 
@@ -128,8 +131,11 @@ class FaissIndex:
         import faiss
 
         file = root / self.files()[0]
+        with file.open("rb") as opened:
+            whole = opened.read(4) in (b"IxFI", b"IHNf")  # vectors, graphs; a cut file of others, so mapped, can crash
+        mapped = faiss.IO_FLAG_MMAP_IFC if whole else faiss.IO_FLAG_MMAP
         try:
-            return faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+            return faiss.read_index(str(file), mapped | faiss.IO_FLAG_READ_ONLY)
         except RuntimeError as error:
             raise CallError(f"{file}: damaged: not a Faiss index") from error
 
@@ -161,8 +167,30 @@ class LargeTable:
             raise CallError(f"{file}: damaged: not an Arrow file") from error
 
 
+@dataclass(frozen=True)
+class Folder:
+    """A folder of files that belong together; `last`: the one that is written last."""
+
+    path: str
+    last: str
+
+    def files(self) -> tuple[str, ...]:
+        """Path below the run folder of the file that says that all are there."""
+        return (f"{self.path}/{self.last}",)
+
+    def save(self, value: Path, root: Path) -> None:
+        """Link under `root` the finished files of the folder `value`."""
+        files = sorted(file for file in value.rglob("*") if file.is_file())
+        for file in sorted(files, key=lambda file: file.name == self.last):
+            link(file, root / self.path / file.relative_to(value))
+
+    def load(self, root: Path) -> Path:
+        """The folder itself."""
+        return root / self.path
+
+
 # artifact -> how it is stored. `embeddings/` has clip-retrieval's layout.
-ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable] = {
+ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable | Folder] = {
     "candidates": Table("listing/candidates"),
     "image_labels": Table("listing/image_labels"),
     "reading": Table("embedding/reading"),
@@ -201,6 +229,7 @@ ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable] = {
     "label_table": Table("cluster_metrics/label_table"),
     "image_silhouettes": Table("cluster_metrics/image_silhouettes"),
     "label_structure": Table("label_structure/label_structure"),
+    "repeat_scores": Table("repeats/repeat_scores"),
     "replicate_rows": Array("replicates/replicate_rows"),
     "half_rows": Array("replicates/half_rows"),
     "null_half_rows": Array("replicates/null_half_rows"),
@@ -224,6 +253,7 @@ ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable] = {
     "text_index_quality": Table("text_index/text_index_quality"),
     "image_index": FaissIndex("image_index/image"),
     "image_index_quality": Table("image_index/image_index_quality"),
+    "experiment_scores": Table("experiment/experiment_scores"),
     "tags": Table("tagging/tags"),
     "tag_counts": Table("tagging/tag_counts"),
     "tag_categories": Table("tagging/tag_categories"),
@@ -239,6 +269,15 @@ ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable] = {
     "retrieval_scores": Table("retrieval/retrieval_scores"),
     "retrieval_ranks": Table("retrieval/retrieval_ranks"),
     "hits": Table("search/hits"),
+    "robustness_scores": Table("robustness/robustness_scores"),
+    "robustness_images": Table("robustness/robustness_images"),
+    "robustness_skipped": Table("robustness/skipped", ("csv",)),
+    "robustness_protocol": Table("robustness/robustness_protocol"),
+    "checkpoint": Folder("training/checkpoint", "card.json"),
+    "checkpoint_last": Folder("training/last", "card.json"),
+    "training_curves": Table("training/training_curves"),
+    "training_summary": Table("training/training_summary"),
+    "training_images": Table("training/training_images"),
 }
 
 

@@ -114,11 +114,14 @@ def prepare(config: Config, say: Say) -> Job:
         raise CallError(f"from_run: nothing is left to do, the run has it all: {config.from_run}")
     coming = {stage.name for stage in order(wanted, known, given, settings)}
     found = _found(config, taken, "listing" in coming, say)
+    if config.from_run is not None and "listing" in coming and not len(found.table):
+        raise CallError(f"from_run: {config.from_run}: the run has no images, which '{wanted[0]}' needs")
     with say.progress("looking"), collected_warnings():  # the stages themselves will say them again
         encoder = _encoder_facts(config, known["encoder"], settings, taken, "encoder" in coming)
         facts = _facts(config, found, encoder)
         # what was read and what was not is said of every run with images
-        always = ("images",) if "listing" in coming and "images" not in given else ()
+        told = "listing" not in coming or "images" in given or all(known[name].reads for name in wanted)
+        always = () if told else ("images",)
         planned = plan(wanted, known, facts, settings, _strict(config), given, always)
         for stage in planned.stages:
             if stage.first_look:
@@ -238,7 +241,8 @@ class Going:
             link(taken.run.folder / file, self.folder / file)
         told = self.record.setdefault("taken", {"runs": {}, "stages": {}})
         told["runs"][taken.key] = str(taken.run.folder)
-        brought = {name: key for name, key in taken.makers.items() if known_stages()[name].makes[0] in needed}
+        known = known_stages()
+        brought = {name: key for name, key in taken.makers.items() if needed.intersection(known[name].makes)}
         told["stages"] |= brought
         self.metrics |= {key: value for key, value in taken.run.metrics.items() if key.split("/")[0] in brought}
         if taken.key == "from_run":
@@ -393,6 +397,7 @@ class Going:
             workers=self.config.embedding.workers,
             timeout=self.config.embedding.timeout,
             batch_size=self.config.embedding.batch_size,
+            command=self.record["command"],
         )
 
     def _numbers(self, stage: Stage, made: Mapping[str, Any] | None = None) -> dict[str, float]:
@@ -457,6 +462,10 @@ class Going:
             self.record["images"]["sixteen_bit"] = int(self.values["reading"]["range_used"].notna().sum())
         elif stage.name == "listing":
             self.record["dataset"]["fingerprint"] = self.keys.artifacts["files"]
+        elif stage.name == "training":
+            used = int((self.values["training_images"]["part"] != "").sum())
+            self.record["images"] |= {"read": used, "skipped": self.record["images"]["listed"] - used}
+            self.record["device"] = self.made["training_base"].device
         elif stage.name == "images":
             skipped = self.values["skipped"]
             self.record["images"] |= {"read": len(self.values["images"]), "skipped": len(skipped)}
@@ -510,6 +519,9 @@ class Going:
             self.say.error(f"{reason}" if status == "failed" else f"interrupted: {reason}")
         if self.metrics:
             self.say.verdict(Run(self.folder, self.record))
+        if "checkpoint" in self.values:
+            self.say.place("checkpoint", self.values["checkpoint"])
+            self.say.place("to use it", f"python run.py encoder=checkpoint encoder.path={self.values['checkpoint']}")
         if (self.folder / REPORT).is_file():
             self.say.place("report", self.folder / REPORT)
 

@@ -183,7 +183,7 @@ class DatasetSettings:
 
 @dataclass
 class DigitsDataset(DatasetSettings):
-    pass
+    splits: list[str] = MISSING
 
 
 @dataclass
@@ -406,6 +406,14 @@ class KmeansClustering(ClusteringSettings):
 
 
 @dataclass
+class MinibatchKmeansClustering(ClusteringSettings):
+    k: int | None = setting(low=2)
+    batch_size: int = setting(low=1)
+    n_init: int = setting(low=1, high=1000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
+@dataclass
 class SphericalKmeansClustering(ClusteringSettings):
     k: int | None = setting(low=2)
     n_iter: int = setting(low=1, high=100_000)
@@ -522,6 +530,55 @@ class PromptSettings:
 
     name: str = MISSING
     templates: list[str] = MISSING
+
+
+@dataclass
+class PublishedRow:
+    """A row of a published table. where: setting -> the value that it was measured with, by which runs find it; images,
+    classes: how many, None where that does not matter; scores: key of metrics.json -> value, None where none was
+    published."""
+
+    row: str = MISSING
+    where: dict[str, Any] = field(default_factory=dict)
+    images: int | None = None
+    classes: int | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass
+class Difference:
+    """A setting that is not as the protocol has it."""
+
+    key: str = MISSING
+    value: Any = None
+    protocol: Any = None
+
+
+@dataclass
+class Comparison:
+    """A published row that a run is compared with, and how the run's settings differ from its protocol. decimals: of
+    the published values; notes: what cannot be told."""
+
+    experiment: str = MISSING
+    source: str = MISSING
+    decimals: int = MISSING
+    row: PublishedRow = field(default_factory=PublishedRow)
+    differs: list[Difference] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ExperimentSettings:
+    """Published values and how they are compared with. compared: filled in when the call is read."""
+
+    name: str = MISSING
+    source: str | None = MISSING
+    needs: str | None = MISSING
+    decimals: int = setting(low=0, high=17)
+    repeats: int = setting(low=1, high=1000)
+    row: str | None = MISSING
+    published: list[PublishedRow] = MISSING
+    compared: list[Comparison] = field(default_factory=list)
 
 
 @dataclass
@@ -654,6 +711,123 @@ class SearchSettings:
     k: int = setting(low=1, high=100_000)
 
 
+class Perturbation(Enum):
+    """The names of inference.perturbations.PERTURBATIONS."""
+
+    gaussian_noise = "gaussian_noise"
+    shot_noise = "shot_noise"
+    impulse_noise = "impulse_noise"
+    gaussian_blur = "gaussian_blur"
+    defocus_blur = "defocus_blur"
+    motion_blur = "motion_blur"
+    jpeg = "jpeg"
+    brightness = "brightness"
+    contrast = "contrast"
+    downsampling = "downsampling"
+    occlusion = "occlusion"
+
+
+class Definition(Enum):
+    auto = "auto"
+    imagenet_c = "imagenet_c"
+    cifar10_c = "cifar10_c"
+
+
+@dataclass
+class RobustnessSettings:
+    perturbations: list[Perturbation] = MISSING
+    severities: list[int] = setting(low=1, high=5)
+    images: int | None = setting(low=2)
+    definitions: Definition = MISSING
+    resamples: int = setting(low=100, high=100_000)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
+class TrainingRecipe(Enum):
+    contrastive = "contrastive"
+    tutorial = "tutorial"
+
+
+class TrainingBase(Enum):
+    scratch = "scratch"
+    openai = "openai"
+    open_clip = "open_clip"
+    checkpoint = "checkpoint"
+
+
+class TrainingCaptions(Enum):
+    auto = "auto"
+    column = "column"
+    labels = "labels"
+
+
+class Positives(Enum):
+    auto = "auto"
+    shared = "shared"
+    own = "own"
+
+
+class RateSchedule(Enum):
+    cosine = "cosine"
+    plateau = "plateau"
+    constant = "constant"
+
+
+class TrainedPart(Enum):
+    all = "all"
+    heads = "heads"
+    image = "image"
+    text = "text"
+
+
+class Augment(Enum):
+    none = "none"
+    crop = "crop"
+    crop_flip = "crop_flip"
+    affine = "affine"
+
+
+@dataclass
+class ArchitectureSettings:
+    """The fields of inference.training.scratch.Architecture."""
+
+    image_size: int = setting(low=8, high=1024)
+    patch: int = setting(low=1, high=1024)
+    width: int = setting(low=8, high=4096)
+    layers: int = setting(low=1, high=100)
+    dimension: int = setting(low=2, high=4096)
+    text_width: int = setting(low=8, high=4096)
+    text_layers: int = setting(low=1, high=100)
+    context: int = setting(low=3, high=1024)
+    words: int = setting(low=0, high=1_000_000)
+
+
+@dataclass
+class TrainingSettings:
+    recipe: TrainingRecipe = MISSING
+    base: TrainingBase = MISSING
+    model: str | None = MISSING
+    weights: str | None = MISSING  # a path, or a tag of open_clip
+    architecture: ArchitectureSettings = field(default_factory=ArchitectureSettings)
+    captions: TrainingCaptions = MISSING
+    names: list[str] = MISSING
+    positives: Positives = MISSING
+    train: TrainedPart = MISSING
+    augment: Augment = MISSING
+    valid_share: float = setting(low=0.01, high=0.9)
+    epochs: int | None = setting(low=1, high=100_000)
+    batch_size: int | None = setting(low=2, high=1_000_000)
+    accumulate: int = setting(low=1, high=10_000)
+    lr: float | None = setting(low=0, high=10)
+    weight_decay: float | None = setting(low=0, high=10)
+    warmup: float = setting(low=0, high=1)
+    schedule: RateSchedule | None = MISSING
+    layer_decay: float = setting(low=0.01, high=1)
+    patience: int | None = setting(low=1)
+    threads: int | None = setting(low=1, high=1024)
+    seed: int = setting(low=0, high=2**32 - 1)
+
+
 @dataclass
 class PlotSettings:
     formats: list[PictureFormat] = MISSING
@@ -678,6 +852,7 @@ class Config:
     significance: Any = MISSING
     text: Any = MISSING
     prompts: Any = MISSING
+    experiment: Any = MISSING
     analysis: AnalysisSettings = MISSING
     stages: list[str] = MISSING
     seed: int = setting(low=0, high=2**32 - 1)
@@ -699,6 +874,8 @@ class Config:
     zero_shot: ZeroShotSettings = field(default_factory=ZeroShotSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    robustness: RobustnessSettings = field(default_factory=RobustnessSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
     plots: PlotSettings = field(default_factory=PlotSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
 
@@ -737,6 +914,7 @@ CHOICES: dict[str, dict[str, type]] = {
     "projection": {"umap": UmapProjection, "tsne": TsneProjection, "pca": PcaProjection, "none": NoProjection},
     "clustering": {
         "kmeans": KmeansClustering,
+        "minibatch_kmeans": MinibatchKmeansClustering,
         "spherical_kmeans": SphericalKmeansClustering,
         "gmm": GmmClustering,
         "agglomerative": AgglomerativeClustering,
@@ -753,6 +931,7 @@ CHOICES: dict[str, dict[str, type]] = {
         "words": WordsText,
     },
     "prompts": {"default": PromptSettings},
+    "experiment": {"default": ExperimentSettings},
 }
 
 
@@ -781,14 +960,23 @@ def restored_section(name: str, values: Any) -> Any:
     return _typed(get_type_hints(Config)[name], values)
 
 
+def choice_of(group: str, values: Mapping[str, Any]) -> str:
+    """Which shipped choice these settings belong to, whatever the user calls them: by name, else by the keys."""
+    name = str(values.get("name"))
+    return name if name in CHOICES[group] else _fitting(group, values)
+
+
 def _class_of(group: str, values: Mapping[str, Any]) -> type:
     """Which choice these settings belong to: the name is the user's own, so by the keys, then by the name."""
+    return CHOICES[group][_fitting(group, values)]
 
+
+def _fitting(group: str, values: Mapping[str, Any]) -> str:
     def fit(choice: str) -> tuple[int, bool]:
         keys = {f.name for f in dataclasses.fields(CHOICES[group][choice])}
         return -len(keys ^ set(values)), values.get("name") == choice
 
-    return CHOICES[group][max(CHOICES[group], key=fit)]
+    return max(CHOICES[group], key=fit)
 
 
 def _filled(kind: type, values: Mapping[str, Any]) -> Any:

@@ -27,7 +27,8 @@ class Workspace:
     folder: the stage's own, kept after a failure or a kill so that sharded work resumes; progress: to be told how
     far it is (done, in all); content_hashes: BLAKE3 of images and files, remembered between runs; each_content_hash:
     the same of more than should be in memory at once; sha256: of files;
-    workers, timeout, batch_size: the `embedding` section of the config, which never changes a result.
+    workers, timeout, batch_size: the `embedding` section of the config, which never changes a result; command: the
+    call, as it can be typed again.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Workspace:
     workers: int | None = None
     timeout: float = 60.0
     batch_size: int | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Stage:
     deliver(settings, values) -> lines to tell: what the user asked to have written elsewhere than in the run folder,
         done every time, whether the result was cached or not. Raises RunError.
     unseeded(settings): True where a random choice has no seed; nothing that follows from it is cached.
+    reads: it reads images itself and says which it could not, so that `images` does not come along for its sake.
     unsaved: makes that live in memory only.
     """
 
@@ -109,6 +112,7 @@ class Stage:
     deliver: Callable[[Any, Mapping[str, Any]], list[str]] | None = None
     unseeded: Callable[[Any], bool] = lambda settings: False
     keyed: Callable[[Any], Any] | None = None
+    reads: bool = False
     unsaved: tuple[str, ...] = ()
 
 

@@ -10,10 +10,12 @@ from typing import Any
 from pipeline.datasets.candidates import COLUMNS, Found, candidates
 from pipeline.errors import CallError
 from pipeline.keys import keyed_settings
+from pipeline.plan import order, producers
 from pipeline.run_dir import ARTIFACTS, RECORD, Run, load_run
-from pipeline.schema import Config, restored
+from pipeline.schema import CHOICES, Config, plain, restored
 from pipeline.stage import Stage
 
+COMPARED = ("listing", "encoder")  # the call names no other data set; encoders are known by their fingerprints
 OF_TEXTS = ("texts", "text_embedding", "text_index")  # stages that an index comes from
 
 
@@ -38,8 +40,10 @@ class Taken:
         return dict(self.run.record.get("encoder") or {})
 
     def files(self, names: Iterable[str]) -> list[str]:
-        """Paths below the run folder of those artifacts that are taken."""
-        taken = (ARTIFACTS[name] for name in names if name in self.keys and self.run.has(name))
+        """Paths below the run folder of all that the makers of those artifacts made: what is taken is taken whole, so
+        that a run can be taken from the one that takes it."""
+        makers = {self.makes[name] for name in names if name in self.makes}
+        taken = (ARTIFACTS[name] for name, maker in self.makes.items() if maker in makers and name in ARTIFACTS)
         return [file for artifact in taken for file in artifact.files() if (self.run.folder / file).is_file()]
 
     def found(self) -> Found:
@@ -71,34 +75,48 @@ def _of_run(config: Config, known: Mapping[str, Stage]) -> Taken:
     run = load_run(str(config.from_run))
     if run.record.get("status") == "running":
         raise CallError(f"from_run: {run.folder}: still running")
-    before = restored(run.config)
+    before = _before(run, config)
     done = _done(run)
+    maker = producers(known.values())
+    coming = {stage.name for stage in order(config.stages, known, ("found",))}
     makes: dict[str, str] = {}
+
+    def as_used(name: str) -> bool:
+        """Whether the stage that may make it is as it was: taken, or neither done then nor to be done now."""
+        return name in makes if maker[name].name in done else maker[name].name not in coming
+
     for stage in known.values():  # makers stand before those that need them
         if stage.fingerprints or stage.name not in done or not run.has(stage.makes[0]):
             continue
-        inputs = [name for name in stage.needs if name in ARTIFACTS and _cached(name, known)]
-        if all(name in makes for name in inputs) and _as_before(stage, config, before):
+        if stage.deliver and stage.name in config.stages:  # what it writes elsewhere is asked for anew
+            continue
+        makers = [maker[name] for name in stage.needs if name in maker]
+        inputs = [name for name in stage.needs if name in maker and not maker[name].fingerprints]
+        settled = [stage, *(some for some in makers if some.fingerprints and some.name not in COMPARED)]
+        if not (all(name in makes for name in inputs) and all(as_used(name) for name in stage.uses)):
+            continue
+        if all(_as_before(some, config, before) for some in settled):
             makes |= dict.fromkeys(stage.makes, stage.name)
     if not makes:
-        raise CallError(f"from_run: {run.folder}: no stage came so far that it could be taken")
+        why = "all that it has was made with other settings" if done else "no stage of it came to its end"
+        raise CallError(f"from_run: {run.folder}: nothing can be taken: {why}")
     return Taken("from_run", run, {name: done[name] for name in set(makes.values())}, makes)
 
 
-def _cached(artifact: str, known: Mapping[str, Stage]) -> bool:
-    """Whether a stage makes it that does not look at the world: those run anew, if at all."""
-    return any(artifact in stage.makes and not stage.fingerprints for stage in known.values())
+def _before(run: Run, config: Config) -> Config:
+    """The run's settings; what it did not know yet is as it is called now."""
+    now, then = plain(config), run.config
+    for name, section in now.items():
+        if name not in then:
+            then[name] = section
+        elif isinstance(section, dict) and (name not in CHOICES or then[name].get("name") == section["name"]):
+            then[name] = {**section, **(then[name] or {})}
+    return restored(then)
 
 
 def _as_before(stage: Stage, config: Config, before: Config) -> bool:
-    """Whether the settings that its result depends on are the run's, as far as that knew them."""
-    return _within(keyed_settings(stage, before), keyed_settings(stage, config))
-
-
-def _within(old: Any, new: Any) -> bool:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return all(value is None or (key in new and _within(value, new[key])) for key, value in old.items())
-    return bool(old == new)
+    """Whether the settings that its result depends on are the run's."""
+    return bool(keyed_settings(stage, before) == keyed_settings(stage, config))
 
 
 def _of_index(folder: Path, known: Mapping[str, Stage]) -> Taken:

@@ -326,3 +326,8 @@ def two_ways(error: float, device: str = "cpu", min_fidelity: float = 0.999) -> 
     """A handle on `TwoWays`, to be used the fast way."""
     told = replace(pixels_handle(scaling="unit").description, exact_only=False)
     return TwoWaysHandle("two_ways", (("error", error),), False, told, Runtime(device, "bf16", False), min_fidelity)
+
+
+def cells_of(table: Any) -> list[Any]:
+    """The cells of a pandas column, or row by row of a table; None where one is missing."""
+    return table.astype(object).where(table.notna(), None).to_numpy().tolist()

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.console import Say
 from tests.report.fake_run import FakeRun, record
+from tests.report.fake_words import NASTY, all_frames, index_frames, words_record
 from tests.report.test_trust import SENTENCE, run, verdict
 
 
@@ -48,3 +49,40 @@ def test_criteria_are_not_named_where_no_k_is_supported(capsys: pytest.CaptureFi
         columns=["space", "clusters_of"])}))  # fmt: skip
     out = capsys.readouterr().out
     assert "No number of clusters is supported" in out and "(10)" not in out
+
+
+WORDS = {"tagging/best_score": 0.31, "texts/entries": 1200.0}
+
+
+def words(text: str = "zero", **changes: object) -> FakeRun:
+    return FakeRun(record_=words_record(**changes), metrics=WORDS, frames=all_frames(text))
+
+
+def test_what_words_say_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    Say().summary(words())
+    out = " ".join(capsys.readouterr().out.split())
+    for said in (
+        "0 zero; nought 0.050 0.040 to 0.060 0.020 beats chance (p = 0.005), fits no other as well",
+        "Accuracy (top-1) 0.900 0.830 to 0.950 largest class 0.600, guesses 0.500",
+        "Its probabilities are overconfident by 0.080",
+        "most frequent errors: dog called cat (6, 15 % of them); cat called dog (4, 7 % of them)",
+        "an image, its caption right 0.300 (0.200 to 0.400) 0.011 0.300 0.300 4.0 of 90",
+        "most frequent tags (share of images): zero (40 %); mean cosine of the best: 0.310",
+        "zero patient-1 0.300 cat",
+        "index of texts: exact, 1,200 vectors, 307.2 kB, recall 1.000 at 10, 0.21 ms a query, 0.012 in a batch",
+    ):
+        assert said in out, said
+    assert "patient-5" in out and "patient-6" not in out  # five of each query
+
+
+def test_markup_and_line_breaks_in_texts_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Say().summary(words(f"[bold]{NASTY}\nnext"))
+    out = capsys.readouterr().out
+    assert out.count("[bold]<script>") == 3 and "\nnext" not in out  # name, tag, query
+
+
+def test_a_run_of_texts_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    made = words(images={"listed": 0, "classes": 0})
+    made._frames = index_frames()
+    Say().summary(made)
+    assert capsys.readouterr().out.strip().startswith("texts: folder: 1,200 entries")

@@ -206,3 +206,19 @@ def test_a_file_that_is_no_data_base_is_replaced(tmp_path: Path, _settled: None,
 def test_a_file_of_ours_on_all_cores_is_the_same(tmp_path: Path, size: int) -> None:
     (tmp_path / "x").write_bytes(b"a" * size)
     assert blake3_of_file(tmp_path / "x") == b3(b"a" * size)
+
+
+@pytest.mark.usefixtures("_settled")
+def test_only_some_are_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: list[str]) -> None:
+    monkeypatch.setattr(content_hashes, "REMEMBERED", 2)
+    paths = [str(tmp_path / str(i)) for i in range(5)]
+    for path in paths:
+        Path(path).write_bytes(path.encode())
+    seen: list[tuple[int, int]] = []
+    hashes = ContentHashes(tmp_path / "c").each(paths, lambda *at: seen.append(at))
+    assert next(hashes) == b3(paths[0].encode())
+    assert sorted(read) == paths[:2]
+    assert list(hashes) == [b3(path.encode()) for path in paths[1:]]
+    assert seen[-1] == (5, 5) and seen == sorted(seen)
+    assert list(ContentHashes(tmp_path / "c").each(paths, silent)) == [b3(path.encode()) for path in paths]
+    assert sorted(read) == paths

@@ -12,6 +12,7 @@ import pytest
 from pipeline.run_dir import ARTIFACTS, Run, load_run
 from tests.cli.command import HOME, Clipscope
 from tests.cli.data import class_folders
+from tests.inference.encoders.clips import TINY_VIT, random_state, save_safetensors
 from tests.releases import images_with_several_labels
 
 MUST_BE_GIVEN = {
@@ -22,6 +23,7 @@ MUST_BE_GIVEN = {
     "dataset=huggingface": ["dataset.path=/x"],
     "redraw": ["run=/x"],
     "table": ["dataset.path=/x.csv"],
+    "search": ["search.queries=[a cat]"],
     "precomputed": ["encoder.path=/x.npy"],
     "checkpoint": ["encoder.path=mine.pt"],
     "open_clip": ["encoder.model=ViT-B-32"],
@@ -33,6 +35,7 @@ MUST_BE_GIVEN = {
     "words": ["text.words=[x]"],
 }
 PAGE = (HOME / "docs" / "outputs.md").read_text(encoding="utf-8")
+BESIDES = ("...", "load_run", "text_index_metadata", "tagging.hub_correction=csls", "zero_shot.top_k")  # no columns
 HOLES = {
     "<spread>": "(mean|sd|min|max)",
     "<extent>": "(mean|min|max)",
@@ -50,6 +53,17 @@ HOLES = {
     "<trust>": "(gap|gap_sd|null_gap|k_low|k_high|k_gate)",
     "<vote>": "(silhouette|stability|knee)",
     "<told>": "(knn_accuracy|probe_accuracy)",
+    "<encoded>": "(texts|truncated|unknown)",
+    "<index>": "(recall|query_ms|batch_query_ms|bytes)",
+    "<hubs>": "(skewness|top_share|unused)",
+    "<named>": "(difference|margin|p)",
+    "<counted>": "(images|classes)",
+    "<scored>": "(top1|top5|macro|ece)",
+    "<floor>": "(majority|chance1|chance5)",
+    "<threshold>": "(coverage|accuracy|named_outside)",
+    "<way>": "(image_to_text|text_to_image)",
+    "<asked>": "(queries|candidates)",
+    "<rank>": "(median_rank|median_low|median_high|mean_rank)",
     "<class>": r"[^/|]+",
     "<k>": r"\d+",
 }
@@ -101,8 +115,27 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
         "encoder.size=8",
         "analysis.stages=[label_scores]",
     )
-    cli("stages=[texts]", "text=words", "text.words=[a cat,a dog]")
+    words(cli, place, images)
     return cli
+
+
+def words(cli: Clipscope, place: Path, images: Path) -> None:
+    """A run with captions and texts, by a CLIP that has learnt nothing."""
+    model = save_safetensors(place / "tiny.safetensors", random_state(TINY_VIT))
+    files = sorted(images.glob("*/*.png"))
+    rows = [f'"{file.relative_to(images)}","{file.parent.name}",a picture of {file.stem}' for file in files]
+    (images / "table.csv").write_text("\n".join(["image,label,caption", *rows]), encoding="utf-8")
+    for name in ("animals", "places"):
+        (place / "corpus").mkdir(exist_ok=True)
+        (place / "corpus" / f"{name}.txt").write_text("\n".join(f"{name} {i}" for i in range(20)), encoding="utf-8")
+    stages = "clustering,naming,tagging,zero_shot,retrieval,search,text_index,image_index"
+    cli(
+        *("dataset=table", f"dataset.path={images / 'table.csv'}", "projection=pca", "clustering.k=2"),
+        *("encoder=openai", f"encoder.weights={model}", "encoder.model=null", f"stages=[{stages}]"),
+        *("text=folder", f"text.path={place / 'corpus'}", "tagging.hub_correction=csls", "naming.permutations=10"),
+        *('zero_shot.classes=["a|b",c,d,e,f,g]', "zero_shot.none_prompt=nothing", "zero_shot.threshold=0.2"),
+        *("zero_shot.top_k=2", "search.queries=[animals]", f"search.images=[{files[0]}]"),
+    )
 
 
 def runs(written: Clipscope) -> list[Run]:
@@ -146,13 +179,13 @@ def test_names_and_columns_of_tables(written: Clipscope) -> None:
         columns = list(value.columns) if isinstance(value, pd.DataFrame) else getattr(value, "column_names", None)
         if columns is not None:
             listed = " ".join(re.findall(r"`([^`]*)`", said)).split()
-            assert [c for c in listed if c not in ("...", "load_run")] == columns, name
+            assert [c for c in listed if c not in BESIDES] == columns, name
 
 
 def test_columns_of_points(written: Clipscope) -> None:
     listed = re.search(r"`points.parquet` has the columns `([^`]*)`", PAGE)
     assert listed is not None
-    assert listed[1].split() == list(load_run(written.sweeps()[0] / "0").points.columns)
+    assert listed[1].split() == list(dict.fromkeys(column for run in runs(written) for column in run.points.columns))
 
 
 def test_every_shipped_choice_composes() -> None:

@@ -249,3 +249,12 @@ def test_a_finished_record_is_left_as_it_is(tmp_path: Path) -> None:
     gone = {"host": socket.gethostname(), "pid": 10**12}
     for ended in ("complete", "failed", "interrupted"):
         assert load_run(recorded(tmp_path, status=ended, process=gone)).record["status"] == ended
+
+
+def test_a_table_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.run_dir.ROWS", 3)
+    table = pd.DataFrame({"path": [*TEXTS, None], "n": range(len(TEXTS) + 1), "x": 0.5, "flag": True})
+    table.loc[2, "x"] = float("nan")
+    ARTIFACTS["reading"].save(table, tmp_path)
+    back = ARTIFACTS["reading"].load(tmp_path)
+    pd.testing.assert_frame_equal(back, table)

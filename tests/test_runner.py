@@ -132,3 +132,19 @@ def test_pictures_with_gaps_are_not_kept(
     assert any("can no longer be read" in line for line in run.record["warnings"])
     assert (run.folder / "images" / "sheet.png").is_file()
     assert not list(Path(config.paths.cache).glob("images.pictures/*/key.json"))
+
+
+def test_what_no_stage_needs_any_more_leaves_memory(config: schema.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: dict[str, set[str]] = {}
+    forget = runner.Going._forget
+
+    def spied(going: Any, stage: Any) -> None:
+        forget(going, stage)
+        held[stage.name] = set(going.made)
+
+    monkeypatch.setattr(runner.Going, "_forget", spied)
+    assert runner.run(config, "") == 0
+    assert "found" not in held["encoder"]
+    assert not held["embedding"] & {"files", "encoder", "found"}
+    assert not held["images"] & {"candidates", "reading", "files"}
+    assert only_run(config).record["status"] == "complete"

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 KEY = "encoder.path"
 QUICK = "-quickgelu"  # how open_clip marks configurations with QuickGELU
 OWN = "clipscope"  # value of 'format' in the metadata of a file that clipscope's training writes
+TUTORIAL = "tutorial_clip.safetensors"  # in a folder that it writes
 # what a delegated encoder's own settings are, where this one has none of its own
 HUGGINGFACE = ("revision", "size", "channels")
 PREPROCESSING = ("mean", "std", "resize", "interpolation")  # handed on to whatever reads the weights
@@ -56,6 +57,8 @@ def describe(arguments: Mapping[str, Any], look: Look) -> Description:
     """Recognise the file or folder; names and shapes are read, no numbers."""
     refuse_wrong(arguments)
     path = Path(arguments["path"]).expanduser().resolve()
+    if (path / TUTORIAL).is_file():
+        path = path / TUTORIAL
     if path.is_dir():
         return _delegated(_folder(path), arguments, look)
     inspection = inspect_checkpoint(path, KEY)

@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.encoders import Description, EncoderError, Look, Runtime
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 SIDE = 224  # pixels
 TOKENIZER = "distilbert-base-uncased"
 CONTEXT = 200  # tokens that a text may have, start and end included
+DROPOUT = 0.1  # of the heads
 HEAD_WIDTH = 64  # of DistilBERT's attention; cannot be seen in its weights
 # names that only this model has
 MARKS = ("image_encoder.model.conv1.weight", "image_projection.projection.weight", "image_projection.layer_norm.weight")
@@ -46,7 +48,7 @@ def describe(
 ) -> Description:
     """The model in the file `path`, which holds these tensors."""
     digest = look.content_hash(path)
-    folder = _tokenizer_folder(look) if any(name.startswith("text_encoder.") for name in tensors) else None
+    folder = _tokenizer_folder(look, Path(path).parent) if any(name.startswith("text_encoder.") for name in tensors) else None
     text = None
     if folder is not None:
         files = (look.content_hash(f"{folder}/{name}") for name in _tokenizer_files(folder))
@@ -73,8 +75,14 @@ def default_preprocessing(antialias: bool) -> Preprocessing:
 
 def load(description: Description, runtime: Runtime, key: str) -> TorchEncoder:
     """The network with all of its weights; its text side where the file has one and a tokeniser was found."""
-    facts = dict(description.facts)
-    tensors = dict(read_checkpoint(description.weights[0], key).tensors)
+    return of_tensors(description, read_checkpoint(description.weights[0], key).tensors, runtime, key)
+
+
+def of_tensors(
+    description: Description, given: Mapping[str, torch.Tensor], runtime: Runtime, key: str
+) -> TorchEncoder:
+    """The network with these weights, every one in its place."""
+    facts, tensors = dict(description.facts), dict(given)
     for name in HARMLESS:
         tensors.pop(name, None)
     network = _network(tensors, description.model, key)
@@ -114,9 +122,14 @@ def _network(tensors: Mapping[str, torch.Tensor], what: str, key: str) -> Any:
 
 
 def _head(tensors: Mapping[str, torch.Tensor], name: str, what: str, key: str) -> Any:
+    width, taken = _shape(tensors, f"{name}.projection.weight", 2, what, key)
+    return new_head(taken, width)
+
+
+def new_head(taken: int, width: int) -> Any:
+    """From vectors of a tower, `taken` numbers, to the width that both towers share; random weights."""
     from torch.nn import LayerNorm, Linear, ModuleDict
 
-    width, taken = _shape(tensors, f"{name}.projection.weight", 2, what, key)
     return ModuleDict({"projection": Linear(taken, width), "fc": Linear(width, width), "layer_norm": LayerNorm(width)})
 
 
@@ -152,10 +165,11 @@ def _shape(tensors: Mapping[str, torch.Tensor], name: str, axes: int, what: str,
 
 def _projected(head: Any, vectors: torch.Tensor) -> torch.Tensor:
     """(n, width of the tower) -> (n, width of the head); its dropout acts in training only."""
-    from torch.nn.functional import gelu
+    from torch.nn.functional import dropout, gelu
 
     projected = head["projection"](vectors)
-    found: torch.Tensor = head["layer_norm"](head["fc"](gelu(projected)) + projected)
+    hidden = dropout(head["fc"](gelu(projected)), DROPOUT, training=head.training)
+    found: torch.Tensor = head["layer_norm"](hidden + projected)
     return found
 
 
@@ -167,8 +181,10 @@ def _tokenizer(folder: str) -> LibraryTokenizer:
     return LibraryTokenizer(tokenizer, CONTEXT, names=("input_ids", "attention_mask"))
 
 
-def _tokenizer_folder(look: Look) -> str | None:
-    """Where the tokeniser's files are, or None: the image side does without."""
+def _tokenizer_folder(look: Look, beside: Path) -> str | None:
+    """Where the tokeniser's files are, those beside the weights first, or None: the image side does without."""
+    if all((beside / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "card.json")):
+        return str(beside)
     wanted = Wanted((("tokenizer.json", "vocab.txt"),))
     try:
         found = find_folder(TOKENIZER, wanted, key="encoder.path", revision=None, checkpoints=look.checkpoints)
@@ -179,7 +195,5 @@ def _tokenizer_folder(look: Look) -> str | None:
 
 
 def _tokenizer_files(folder: str) -> list[str]:
-    from pathlib import Path
-
     names = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
     return [name for name in names if (Path(folder) / name).is_file()]

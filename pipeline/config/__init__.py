@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline import schema
 from pipeline.config.from_run import as_in_the_run
 from pipeline.config.messages import explain
+from pipeline.config.protocols import comparisons
 from pipeline.config.word_rules import word_rules
 from pipeline.errors import CallError, one_of
 from pipeline.schema import CHOICES, Config, SweepJob
@@ -64,6 +65,8 @@ def read(composed: DictConfig) -> Config:
     problems = [*_unknown_keys(config), *_out_of_range(config, composed), *_no_paths(config), *_rules(config)]
     if problems:
         raise CallError(*problems)
+    if "experiment" in config.stages:
+        config.experiment.compared = comparisons(config, (CONF, CONF / "user"))
     _resolve_paths(config)
     if config.analysis.name == "redraw":
         _look_of_the_run(config)
@@ -122,7 +125,8 @@ def _out_of_range(config: Config, composed: DictConfig) -> list[str]:
         low, high = limits.get("low"), limits.get("high")
         if value is None or (low is None and high is None) or _from_elsewhere(composed, key):
             continue
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
+        several = value if isinstance(value, list) else [value]
+        if any((low is not None and not v >= low) or (high is not None and not v <= high) for v in several):
             allowed = f"at least {low}" if high is None else f"from {low} to {high}"
             problems.append(f"{key} = {value}: must be {allowed}")
     return problems
@@ -178,6 +182,13 @@ def _rules(config: Config) -> list[str]:
     problems += _template_rules(config.prompts.templates)
     problems += _braces_of_the_shell()
     problems += word_rules(config)
+    problems += [
+        f"robustness.{name} = []: name at least one"
+        for name in ("perturbations", "severities")
+        if not getattr(config.robustness, name)
+    ]
+    if "tagging" in config.stages and config.tagging.index and (idle := [k for k in _named() if k.startswith("text")]):
+        problems.append(f"{idle[0]}: has no effect with tagging.index, whose texts are taken")
     if isinstance(config.encoder, schema.PrecomputedEncoder) and config.encoder.text_path is None:
         idle = [name for name in ("text_names", "logit_scale") if getattr(config.encoder, name) is not None]
         problems += [f"encoder.{name}: has no effect without encoder.text_path" for name in idle]

@@ -22,6 +22,7 @@ OF_THE_CALL = (
     "report",
     "device",
     "embedding",
+    "search",
 )
 SETTLED = ("dataset", "images")  # what the run has read
 
@@ -36,12 +37,18 @@ def as_in_the_run(config: Config, named: Sequence[str]) -> None:
     except (CallError, KeyError) as error:
         why = "; ".join(error.problems) if isinstance(error, CallError) else "its record holds no config"
         raise CallError(f"from_run: {why}") from error
-    idle = [key for key in named if key.split(".")[0] in SETTLED]
+    idle = [key for key in named if _sections([key]) <= set(SETTLED)]
     if idle:
         raise CallError(*(f"{key}: has no effect with from_run, whose images are taken as they are" for key in idle))
     for f in dataclasses.fields(config):
         if f.name not in OF_THE_CALL and f.name not in named and recorded.get(f.name) is not None:
             setattr(config, f.name, _merged(config, f.name, recorded[f.name], named))
+    if _sections(named) >= {"text"} and "tagging.index" not in named:
+        config.tagging.index = None  # the call brings texts of its own
+
+
+def _sections(keys: Sequence[str]) -> set[str]:
+    return {key.split(".")[0] for key in keys}
 
 
 def _merged(config: Config, section: str, recorded: object, named: Sequence[str]) -> object:

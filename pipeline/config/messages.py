@@ -88,7 +88,7 @@ def _sections_of_choices() -> dict[str, type]:
     found: dict[str, type] = {}
     for group, choices in CHOICES.items():
         for f in (f for cls in choices.values() for f in dataclasses.fields(cls)):
-            if isinstance(f.default_factory, type):
+            if dataclasses.is_dataclass(f.default_factory):
                 found[f"{group}.{f.name}"] = f.default_factory
     return found
 

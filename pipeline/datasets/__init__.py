@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.datasets.candidates import Found, subset, subset_per_class
 
-# dataset.source -> module with find(settings, data_folder) -> Found and, where it can download what is missing,
-# fetch(settings, data_folder, progress) -> notes
+# dataset.source -> module with find(settings, data_folder) -> Found (given progress too, if it is one of SLOW) and,
+# where it can download what is missing, fetch(settings, data_folder, progress) -> notes
 SOURCES: dict[str, str] = {
     "digits": "pipeline.datasets.digits",
     "folders": "pipeline.datasets.folders",
@@ -23,6 +23,7 @@ SOURCES: dict[str, str] = {
     "rocov2": "pipeline.datasets.rocov2",
     "open_images": "pipeline.datasets.open_images",
 }
+SLOW = ("webdataset",)  # they look into the files themselves
 
 
 def find(
@@ -31,11 +32,13 @@ def find(
     """The candidates of the data set that `settings` describes, cut to its limits. Raises CallError.
 
     data: the folder of data sets that clipscope keeps itself (`paths.data`). fetch: whether a source that can may
-    download what is missing, where the settings ask for it; progress: is told how far that is. No image is opened here.
+    download what is missing, where the settings ask for it; progress: is told how far that, or a long listing, is. No
+    image is opened here.
     """
     source = importlib.import_module(SOURCES[settings.source])
     fetched = source.fetch(settings, data, progress) if fetch and hasattr(source, "fetch") else ()
-    found: Found = source.find(settings, data)
+    told = (progress,) if settings.source in SLOW else ()
+    found: Found = source.find(settings, data, *told)
     found = replace(found, notes=(*fetched, *found.notes)) if fetched else found
     if settings.limit_per_class is not None:
         found = subset_per_class(found, settings.limit_per_class, settings.sample_seed)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.places import inside
+from pipeline.datasets.candidates import PART, text_frame, texts
 from pipeline.errors import CallError, one_of
 from pipeline.schema import ColumnSettings
 
@@ -119,20 +120,33 @@ def _features_of(schema: pa.Schema) -> dict[str, Any]:
     return dict(Features.from_arrow_schema(schema))
 
 
-def texts(part: Part, field: str) -> list[str | None]:
-    """The cells of one of FIELDS as text: numbers of classes by their names, empty ones None. Raises CallError."""
+def cells_of(part: Part, field: str) -> pd.Series:
+    """The cells of one of FIELDS as text: numbers of classes by their names, empty ones missing. Raises CallError."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     column = part.names.fields[field]
     if column is None:
-        return [None] * part.cells.num_rows
+        return _series(pa.nulls(part.cells.num_rows, pa.large_string()))
     cells = part.cells.column(column)
     if names := class_names(part.cells.schema, part.file.name).get(column):
-        return [_class_name(number, names) for number in cells.to_pylist()]
+        return texts(_class_name(number, names) for number in _python(cells))
     try:
-        return [text or None for text in cells.cast(pa.string()).to_pylist()]
+        text = cells.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise CallError(f"dataset.columns.{field} = {column}: holds {cells.type}, which is no text") from error
+    return _series(pc.if_else(pc.equal(text, ""), None, text))
+
+
+def _series(cells: pa.Array | pa.ChunkedArray) -> pd.Series:
+    import pyarrow as pa
+
+    return pa.table({"text": cells}).to_pandas()["text"]
+
+
+def _python(cells: pa.ChunkedArray) -> Iterator[Any]:
+    for start in range(0, len(cells), PART):
+        yield from cells.slice(start, PART).to_pylist()
 
 
 def _class_name(number: int | None, names: Sequence[str]) -> str | None:
@@ -152,25 +166,19 @@ def frame_of(parts: Sequence[Part]) -> pd.DataFrame:
 
 
 def _frame(part: Part) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = range(part.cells.num_rows)
-    ids = _ids(part)
-    paths, problems = zip(*_places(part), strict=True) if len(rows) else ((), ())
-    given = {field: texts(part, field) for field in ("label", "caption", "group", "split")}
-    if part.split is not None:
-        given["split"] = [part.split] * len(rows)
-    return pd.DataFrame({"id": ids, "path": paths, "problem": problems, **given}, dtype=object)
+    frame = text_frame(_places(part), ("path", "problem")).assign(id=_ids(part))
+    for field in ("label", "caption", "group", "split"):
+        frame[field] = cells_of(part, field)
+    return frame if part.split is None else frame.assign(split=part.split)
 
 
-def _ids(part: Part) -> list[str | None]:
+def _ids(part: Part) -> pd.Series:
     if part.names.fields["id"] is None:
-        return [f"{part.name}{part.first + row:0{DIGITS}d}" for row in range(part.cells.num_rows)]
-    ids = texts(part, "id")
-    if None in ids:
-        raise CallError(
-            f"dataset.columns.id = {part.names.fields['id']}: row {ids.index(None):,} of {part.file.name} has none"
-        )
+        return texts(f"{part.name}{part.first + row:0{DIGITS}d}" for row in range(part.cells.num_rows))
+    ids = cells_of(part, "id")
+    if ids.isna().any():
+        row = int(ids.isna().to_numpy().argmax())
+        raise CallError(f"dataset.columns.id = {part.names.fields['id']}: row {row:,} of {part.file.name} has none")
     return ids
 
 

@@ -10,16 +10,21 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.datasets import folders
-from pipeline.datasets.candidates import Found
+from pipeline.datasets.candidates import Found, of_splits, texts
 from pipeline.datasets.trees import Disk
 from pipeline.errors import CallError
 from pipeline.schema import DigitsDataset, FoldersDataset
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 COUNT = 1797
+SPLIT_SEED = 20_261_121  # never another one: what has been learned from cannot be held out
 
 
 def find(settings: DigitsDataset, data: Path) -> Found:
@@ -32,7 +37,18 @@ def find(settings: DigitsDataset, data: Path) -> Found:
     )
     if len(found.table) != COUNT:
         raise CallError(f"dataset=digits: {root} holds {len(found.table)} of {COUNT} images; delete it and run again")
-    return replace(found, notes=())
+    table = of_splits(found.table.assign(split=_splits(found.table["label"])), settings.splits)
+    return replace(found, table=table.reset_index(drop=True), notes=())
+
+
+def _splits(labels: pd.Series) -> pd.Series:
+    """A half of each digit's images, drawn once for all: whoever learns from `train` has never seen `held_out`."""
+    random, places = np.random.default_rng(SPLIT_SEED), np.arange(len(labels))
+    chosen = np.full(len(labels), "held_out", dtype=object)
+    for label in sorted(labels.unique()):
+        rows = random.permutation(places[labels == label])
+        chosen[rows[: len(rows) // 2]] = "train"
+    return texts(chosen).set_axis(labels.index)
 
 
 def _write(root: Path) -> None:

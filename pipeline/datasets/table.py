@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.datasets.candidates import Found, candidates, of_splits
+from pipeline.datasets.candidates import PART, Found, candidates, of_splits, text_frame, texts
 from pipeline.errors import CallError, nearest, one_of
 from pipeline.schema import SeveralLabels, TableDataset
 
@@ -33,16 +33,14 @@ def find(settings: TableDataset, data: Path) -> Found:
         raise CallError(f"dataset.columns.image: {path.name} has no column 'image' or 'id'; it has {_listed(table)}")
     root = Path(settings.root) if settings.root else path.parent
     cells = {name: _texts(table, column) for name, column in names.items()}
-    notes = _one_label(cells, settings)
+    del table
+    cells["label"], notes = _one_label(cells["label"], settings)
     ids = cells["id"] if names["id"] else cells["image"]
     _unique(ids, names["id"] or names["image"])
-    paths, problems = _places(cells["image"], names["image"], root, settings)
-    frame = pd.DataFrame(
-        {"id": ids, "path": paths, "problem": problems, "position": range(len(table))}
-        | {name: _or_none(cells[name]) for name in ("label", "caption", "group", "split")},
-        dtype=object,
-    )
-    return Found(candidates(of_splits(frame, settings.splits)), notes=notes, rows=len(table))
+    places = text_frame(_places(cells["image"], names["image"], root, settings), ("path", "problem"))
+    known = {name: cells[name].mask(cells[name] == "") for name in ("label", "caption", "group", "split")}
+    frame = pd.DataFrame({"id": ids, **places, **known, "position": range(len(ids))})
+    return Found(candidates(of_splits(frame, settings.splits)), notes=notes, rows=len(frame))
 
 
 def read_table(path: Path, key: str) -> pd.DataFrame:
@@ -83,18 +81,21 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     schema = pq.read_schema(path)
     nested = [field.name for field in schema if str(field.type).startswith(("list", "large_list", "fixed_size_list"))]
     table = pd.read_parquet(path, columns=[name for name in schema.names if name not in nested])
-    return pd.DataFrame({name: [_text(value) for value in table[name]] for name in table.columns}, dtype=object)
+    return pd.DataFrame({name: texts(map(_text, table[name])) for name in table.columns})
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:
     import pandas as pd
 
+    parts = []
     with path.open(encoding="utf-8-sig") as file:
-        rows = [json.loads(line) for line in file if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("a line is not an object")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pd.DataFrame({name: [_text(row.get(name)) for row in rows] for name in names}, dtype=object)
+        lines = (json.loads(line) for line in file if line.strip())
+        while rows := list(itertools.islice(lines, PART)):
+            if not all(isinstance(row, dict) for row in rows):
+                raise ValueError("a line is not an object")
+            names = list(dict.fromkeys(name for row in rows for name in row))
+            parts.append(pd.DataFrame({name: texts(_text(row.get(name)) for row in rows) for name in names}))
+    return pd.concat(parts, ignore_index=True).fillna("") if parts else pd.DataFrame()
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -125,26 +126,24 @@ def _listed(table: pd.DataFrame) -> str:
     return ", ".join(map(str, table.columns))
 
 
-def _texts(table: pd.DataFrame, column: str | None) -> list[str]:
-    return table[column].tolist() if column else [""] * len(table)
+def _texts(table: pd.DataFrame, column: str | None) -> pd.Series:
+    import pandas as pd
+
+    return table[column] if column else pd.Series("", index=table.index, dtype="str")
 
 
-def _or_none(cells: list[str]) -> list[str | None]:
-    return [cell or None for cell in cells]
-
-
-def _one_label(cells: dict[str, list[str]], settings: TableDataset) -> tuple[str, ...]:
+def _one_label(cells: pd.Series, settings: TableDataset) -> tuple[pd.Series, tuple[str, ...]]:
     """Several labels in a cell become one, or none, by the rule; says how often."""
     separator = settings.label_separator
     if separator is None:
-        return ()
-    chosen = {cell: labels_of(cell, separator) for cell in set(cells["label"])}
-    several = sum(len(chosen[cell]) > 1 for cell in cells["label"])
+        return cells, ()
+    chosen = {cell: labels_of(cell, separator) for cell in cells.unique()}
+    several = int(cells.isin([cell for cell, parts in chosen.items() if len(parts) > 1]).sum())
     rule = RULES[settings.several_labels]
     kept = {cell: (rule(parts, separator) if parts else None) or "" for cell, parts in chosen.items()}
-    cells["label"] = [kept[cell] for cell in cells["label"]]
     name = settings.several_labels.value
-    return (f"{several} images have several labels; dataset.several_labels = {name}",) if several else ()
+    notes = (f"{several} images have several labels; dataset.several_labels = {name}",) if several else ()
+    return texts(kept[cell] for cell in cells), notes
 
 
 def labels_of(cell: str, separator: str) -> list[str]:
@@ -159,34 +158,29 @@ RULES: dict[SeveralLabels, Callable[[list[str], str], str | None]] = {
 }
 
 
-def _places(images: list[str], column: str | None, root: Path, settings: TableDataset) -> tuple[list[str], list[str]]:
+def _places(images: pd.Series, column: str | None, root: Path, settings: TableDataset) -> Iterator[tuple[str, str]]:
     """Path and problem of each image; a path that leaves the root is never opened."""
     if column is None:  # a table of ids, for vectors that exist already
-        return [""] * len(images), ["no image named: the table has no column of images"] * len(images)
+        yield from [("", "no image named: the table has no column of images")] * len(images)
+        return
     home = os.path.normpath(root)
-    # strings, not Path objects: a million of these take a quarter of a minute
-    names = [name if not name or os.path.splitext(name)[1] else name + settings.extension for name in images]  # noqa: PTH122
-    paths = [os.path.normpath(os.path.join(home, name)) if name else "" for name in names]  # noqa: PTH118
     start = home if home.endswith(os.sep) else home + os.sep
     leaves = f"outside root: the path leaves dataset.root ({root}); dataset.outside_root=true reads it"
-    problems = [
-        ""
-        if path and (settings.outside_root or path.startswith(start))
-        else leaves
-        if path
-        else "no image named: the cell is empty"
-        for path in paths
-    ]
-    return paths, problems
+    for name in images:  # strings, not Path objects: a million of these take a quarter of a minute
+        if not name:
+            yield "", "no image named: the cell is empty"
+            continue
+        whole = name if os.path.splitext(name)[1] else name + settings.extension  # noqa: PTH122
+        path = os.path.normpath(os.path.join(home, whole))  # noqa: PTH118
+        yield path, "" if settings.outside_root or path.startswith(start) else leaves
 
 
-def _unique(ids: list[str], column: str | None) -> None:
-    counts = Counter(ids)
-    twice = [name for name, count in counts.items() for _ in range(count - 1)] if len(counts) < len(ids) else []
-    if twice:
+def _unique(ids: pd.Series, column: str | None) -> None:
+    twice = ids[ids.duplicated()]
+    if len(twice):
         more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
         raise CallError(
-            f"dataset.columns.id: '{twice[0]}'{more} stands in column '{column}' more than once; ids are unique"
+            f"dataset.columns.id: '{twice.iloc[0]}'{more} stands in column '{column}' more than once; ids are unique"
         )
-    if "" in counts:
+    if (ids == "").any():
         raise CallError(f"dataset.columns.id: a row of column '{column}' is empty")

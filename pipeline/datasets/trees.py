@@ -164,7 +164,11 @@ def opened_zip(archive: Path, key: str) -> tuple[Zipped, int]:
 
 def is_utf8(name: str) -> bool:
     """Whether a file's name can be written down."""
-    return not any("\ud800" <= c <= "\udfff" for c in name)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def printable(name: str) -> str:

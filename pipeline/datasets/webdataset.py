@@ -5,19 +5,20 @@ Only the headers are read here, and the small members that hold labels and capti
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from inference.images import EXTENSIONS
 from inference.places import inside
-from pipeline.datasets.candidates import Found, candidates
+from pipeline.datasets.candidates import Found, candidates, text_frame
 from pipeline.datasets.patterns import files_of
 from pipeline.errors import CallError, one_of
 from pipeline.schema import WebdatasetDataset
@@ -26,13 +27,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIELDS = {"label": "cls", "caption": "txt", "group": None}  # and the member that holds it unless told otherwise
+ROW = ("key", "path", "problem", *FIELDS)
 FOLDER = "folder"  # instead of a member: the folder in the names
-TEXT = 2**20  # bytes of a member that holds text: more is no label or caption
+MB = 2**20
+TEXT = MB  # bytes of a member that holds text: more is no label or caption
 IMAGES = tuple(ending.removeprefix(".") for ending in EXTENSIONS)
 CUT = "truncated: its shard ends before it does"
 # webdataset's rule: the name up to the first dot after the last slash, and what follows it, whose case does not count
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -41,41 +47,55 @@ class _Sample:
     that the shard ends in the middle of."""
 
     key: str
-    shard: int
     members: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     texts: dict[str, Any] = field(default_factory=dict)
     cut: str | None = None
 
 
 @dataclass
-class _Left:
-    """What is not used. kinds: of members, how many; damaged: what is wrong with a shard; texts: in words, how many."""
+class _Seen:
+    """What was found on the way. samples: how many; endings: of their members; images: of those that are used. Not
+    used: kinds of members, how many; damaged: what is wrong with a shard; texts: in words, how many."""
 
+    samples: int = 0
+    endings: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
     texts: Counter[str] = field(default_factory=Counter)
 
 
-def find(settings: WebdatasetDataset, data: Path) -> Found:
+def find(settings: WebdatasetDataset, data: Path, progress: Progress = lambda done, total: None) -> Found:
     """Candidates of all samples that have an image. An id is the sample's key, after the shard's name where a key
-    stands in several; `position` counts samples with an image through all shards. Raises CallError."""
+    stands in several; `position` counts samples with an image through all shards. progress: is told the MB that were
+    gone through, and all. Raises CallError."""
+    import pandas as pd
+
     shards = _shards(settings.shards)
     sources = {name: getattr(settings, name) or usual for name, usual in FIELDS.items()}
     read = {source.partition(".")[0] for source in sources.values() if source} - {FOLDER}
-    left = _Left()
-    samples = [sample for i, shard in enumerate(shards) for sample in _scanned(i, shard, read, left)]
-    found = {ending for sample in samples for ending in sample.members}
-    chosen = [(sample, ending) for sample in samples if (ending := _image(sample, settings.image)) is not None]
-    if not chosen:
-        raise CallError("; ".join([_no_images(shards, settings.image, found), *left.damaged[:1]]))
+    seen = _Seen()
+    ends = list(itertools.accumulate((shard.stat().st_size for shard in shards), initial=0))
+    frames = []
+    for shard, (start, end) in zip(shards, itertools.pairwise(ends), strict=True):
+
+        def told(at: int, start: int = start) -> None:
+            progress(start // MB + at, ends[-1] // MB)
+
+        samples = _scanned(shard, read, seen, told)
+        progress(end // MB, ends[-1] // MB)
+        frames.append(text_frame(_rows(samples, shard, settings.image, sources, seen), ROW))
+    frame = pd.concat(frames, ignore_index=True)
+    if frame.empty:
+        raise CallError("; ".join([_no_images(shards, settings.image, set(seen.endings)), *seen.damaged[:1]]))
     for name, source in sources.items():
-        _must_be_there(name, getattr(settings, name), source, found)
-    frame = _frame(chosen, shards, sources, left)
-    without = len(samples) - len(chosen)
-    notes = _notes(frame, chosen[0][0], left, without)
-    ignored = _ignored(samples, chosen, read)
-    facts = {"shards": len(shards), "samples": len(samples)}
-    return Found(candidates(frame), ignored, notes, rows=len(frame), facts=facts)
+        _must_be_there(name, getattr(settings, name), source, set(seen.endings))
+    several = bool(frame["key"].duplicated().any())
+    frame["id"] = _with_shard(frames, shards) if several else frame["key"]
+    notes = _notes(frame, several, seen)
+    facts = {"shards": len(shards), "samples": seen.samples}
+    frame = frame.assign(position=range(len(frame)))
+    return Found(candidates(frame), _ignored(seen, read), notes, rows=len(frame), facts=facts)
 
 
 def _shards(given: Any) -> list[Path]:
@@ -108,31 +128,34 @@ def _refused(file: Path) -> str:
     return ""
 
 
-def _scanned(number: int, shard: Path, read: set[str], left: _Left) -> list[_Sample]:
+def _scanned(shard: Path, read: set[str], seen: _Seen, told: Callable[[int], None]) -> list[_Sample]:
     """The samples of a shard, up to where it is damaged. read: endings of members whose content is wanted."""
     samples: dict[str, _Sample] = {}
+    at = -1
     size = os.stat(shard).st_size
     with shard.open("rb") as file:
-        for member in _members(shard, left):
+        for member in _members(shard, seen):
+            if member.offset // MB > at:  # not for each: to say it takes longer than to read a header
+                told(at := member.offset // MB)
             match = _NAME.fullmatch(member.name)
             kind = _unusable(member, match)
             if kind:
-                left.kinds[kind] += 1
+                seen.kinds[kind] += 1
                 continue
             key, ending = match[1], match[2].lower()  # type: ignore[index]
-            sample = samples.setdefault(key, _Sample(key, number))
+            sample = samples.setdefault(key, _Sample(key))
             if ending in sample.members:
-                left.kinds["have the name of another one of their shard"] += 1
+                seen.kinds["have the name of another one of their shard"] += 1
                 continue
             sample.members[ending] = (member.offset_data, member.size, member.name)
             if member.offset_data + member.size > size:
                 sample.cut = ending
             elif ending in read:
-                sample.texts[ending] = _content(file, member, left)
+                sample.texts[ending] = _content(file, member, seen)
     return list(samples.values())
 
 
-def _members(shard: Path, left: _Left) -> Iterator[tarfile.TarInfo]:
+def _members(shard: Path, seen: _Seen) -> Iterator[tarfile.TarInfo]:
     """The headers of a tar. Where it is damaged the rest is left, and that is said."""
     try:
         with tarfile.open(shard, "r:") as archive:
@@ -144,12 +167,12 @@ def _members(shard: Path, left: _Left) -> Iterator[tarfile.TarInfo]:
             file.seek(end)
             block = file.read(tarfile.BLOCKSIZE)
         if len(block) < tarfile.BLOCKSIZE:
-            left.damaged.append(f"{shard.name} has no end mark: it may have been cut off")
+            seen.damaged.append(f"{shard.name} has no end mark: it may have been cut off")
         elif block.strip(b"\0"):
-            left.damaged.append(f"{shard.name} is damaged at byte {end:,}: what comes after is left out")
+            seen.damaged.append(f"{shard.name} is damaged at byte {end:,}: what comes after is left out")
     except (tarfile.TarError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        left.damaged.append(f"{shard.name} is damaged ({reason}): what comes before is used")
+        seen.damaged.append(f"{shard.name} is damaged ({reason}): what comes before is used")
 
 
 def _unusable(member: tarfile.TarInfo, match: re.Match[str] | None) -> str:
@@ -165,19 +188,19 @@ def _unusable(member: tarfile.TarInfo, match: re.Match[str] | None) -> str:
     return "" if match else "have no ending or are hidden"
 
 
-def _content(file: IO[bytes], member: tarfile.TarInfo, left: _Left) -> Any:
+def _content(file: IO[bytes], member: tarfile.TarInfo, seen: _Seen) -> Any:
     """The text of a small member, or what its JSON says; None where it cannot be had."""
     if member.size > TEXT:
-        left.texts[f"are larger than {TEXT:,} bytes"] += 1
+        seen.texts[f"are larger than {TEXT:,} bytes"] += 1
         return None
     file.seek(member.offset_data)
     try:
         text = file.read(member.size).decode("utf-8-sig")
         return json.loads(text) if member.name.lower().endswith("json") else text.strip()
     except UnicodeDecodeError:
-        left.texts["are not UTF-8"] += 1
+        seen.texts["are not UTF-8"] += 1
     except (ValueError, RecursionError):
-        left.texts["are not JSON"] += 1
+        seen.texts["are not JSON"] += 1
     return None
 
 
@@ -201,34 +224,34 @@ def _must_be_there(name: str, given: str | None, source: str | None, found: set[
     raise CallError(f"dataset.{name} = {given}: no sample has such a member{one_of(given, sorted({*found, FOLDER}))}")
 
 
-def _frame(
-    chosen: Sequence[tuple[_Sample, str]], shards: Sequence[Path], sources: dict[str, str | None], left: _Left
-) -> pd.DataFrame:
+def _rows(
+    samples: Sequence[_Sample], shard: Path, wanted: str | None, sources: dict[str, str | None], seen: _Seen
+) -> Iterator[tuple[str | None, ...]]:
+    """ROW of each sample that has an image; all are counted."""
+    seen.samples += len(samples)
+    for sample in samples:
+        seen.endings.update(sample.members.keys())
+        ending = _image(sample, wanted)
+        if ending is None:
+            continue
+        seen.images[ending] += 1
+        offset, size, name = sample.members[ending]
+        given = (_value(sample, source, seen) for source in sources.values())
+        place = inside("tar", f"{offset}+{size}/{name}", shard)
+        yield sample.key, place, CUT if sample.cut == ending else "", *given
+
+
+def _with_shard(frames: Sequence[pd.DataFrame], shards: Sequence[Path]) -> pd.Series:
+    """The keys after the names of their shards."""
     import pandas as pd
 
-    samples = [sample for sample, _ in chosen]
-    places = [_place(sample, ending, shards) for sample, ending in chosen]
-    given = {name: [_value(sample, source, left) for sample in samples] for name, source in sources.items()}
-    problems = [CUT if sample.cut == ending else "" for sample, ending in chosen]
-    frame = {"id": _ids(samples, shards), "path": places, **given, "problem": problems}
-    return pd.DataFrame({**frame, "position": range(len(samples))}, dtype=object)
-
-
-def _place(sample: _Sample, ending: str, shards: Sequence[Path]) -> str:
-    offset, size, name = sample.members[ending]
-    return inside("tar", f"{offset}+{size}/{name}", shards[sample.shard])
-
-
-def _ids(samples: Sequence[_Sample], shards: Sequence[Path]) -> list[str]:
-    keys = [sample.key for sample in samples]
-    if len(set(keys)) == len(keys):
-        return keys
     common = os.path.commonpath([shard.parent for shard in shards])
     names = [shard.relative_to(common).with_suffix("").as_posix() for shard in shards]
-    return [f"{names[sample.shard]}/{sample.key}" for sample in samples]
+    whole = [f"{name}/" + frame["key"] for name, frame in zip(names, frames, strict=True)]
+    return pd.concat(whole, ignore_index=True)
 
 
-def _value(sample: _Sample, source: str | None, left: _Left) -> str | None:
+def _value(sample: _Sample, source: str | None, seen: _Seen) -> str | None:
     """A sample's label, caption or group as text."""
     if source is None:
         return None
@@ -239,26 +262,25 @@ def _value(sample: _Sample, source: str | None, left: _Left) -> str | None:
     for name in fields:
         value = value.get(name) if isinstance(value, dict) else None
     if isinstance(value, dict | list):
-        left.texts["hold a list or an object"] += 1
+        seen.texts["hold a list or an object"] += 1
         return None
     return None if value is None else str(value) or None
 
 
-def _notes(frame: pd.DataFrame, first: _Sample, left: _Left, without: int) -> tuple[str, ...]:
-    notes = list(left.damaged)
+def _notes(frame: pd.DataFrame, several: bool, seen: _Seen) -> tuple[str, ...]:
+    notes = list(seen.damaged)
     if cut := int((frame["problem"] == CUT).sum()):
         notes.append(f"{cut} images are cut off with their shard")
-    if frame["id"].iloc[0] != first.key:
+    if several:
         notes.append("keys stand in more than one shard: ids are <shard>/<key>")
-    if without:
+    if without := seen.samples - len(frame):
         notes.append(f"{without} samples have no image and are left out")
-    notes += [f"{count} members of shards {kind} and are left out" for kind, count in left.kinds.items()]
-    notes += [f"{count} texts {kind} and are left out" for kind, count in left.texts.items()]
+    notes += [f"{count} members of shards {kind} and are left out" for kind, count in seen.kinds.items()]
+    notes += [f"{count} texts {kind} and are left out" for kind, count in seen.texts.items()]
     return tuple(notes)
 
 
-def _ignored(samples: Sequence[_Sample], chosen: Sequence[tuple[_Sample, str]], read: set[str]) -> dict[str, int]:
+def _ignored(seen: _Seen, read: set[str]) -> dict[str, int]:
     """How many members of which ending are neither images nor read."""
-    images = Counter(ending for _, ending in chosen)
-    counts = Counter(ending for sample in samples for ending in sample.members)
+    counts, images = seen.endings, seen.images
     return {f".{e}": n - images[e] for e, n in sorted(counts.items()) if e not in read and n > images[e]}

@@ -77,6 +77,27 @@ def kmeans(vectors: Array, k: int, n_init: int = 10, seed: int = 0) -> Clusterin
     return _found(vectors, model.labels_, "k-means", k)
 
 
+def minibatch_kmeans(vectors: Array, k: int, batch_size: int = 1024, n_init: int = 3, seed: int = 0) -> Clustering:
+    """K-means that moves its centres after every `batch_size` rows, drawn at random. The best of n_init starts.
+
+    Sculley (2010), starts by k-means++, tried on a sample. The clusters of `sklearn.cluster.MiniBatchKMeans(k,
+    batch_size=batch_size, n_init=n_init, random_state=seed)` on one thread, ids by falling size. `vectors` (n, d) of any
+    real type. Fewer clusters than k, with a logged warning, where a centre ends as no row's nearest. ValueError unless
+    2 <= k <= n, batch_size and n_init >= 1, and for values that are not finite.
+
+    >>> minibatch_kmeans(np.array([[0.0], [9.0], [10.0], [11.0]]), k=2).clusters.tolist()
+    [1, 0, 0, 0]
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    _check(vectors, k, n_init)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    with one_thread():
+        model = MiniBatchKMeans(k, batch_size=batch_size, n_init=n_init, random_state=seed).fit(_floats(vectors))
+    return _found(vectors, model.labels_, "mini-batch k-means", k, "some centres are no image's nearest")
+
+
 def spherical_kmeans(vectors: Array, k: int, n_iter: int = 100, n_init: int = 10, seed: int = 0) -> Clustering:
     """K-means of directions: rows scaled to length 1, centres too, near is a large cosine. The best of n_init starts.
 

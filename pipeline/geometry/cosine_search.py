@@ -1,14 +1,12 @@
-"""The vectors with the largest cosines to a query, exactly: by Faiss' fast products, made certain in float64."""
+"""The vectors with the largest cosines to a query, exactly: by fast products in float32, made certain in float64."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry.faiss_threads import one_faiss_thread
 from pipeline.metrics.blocks import BLOCK_BYTES, Array, Floats, Integers, map_blocks, row_blocks
 
 Found = tuple[Integers, npt.NDArray[np.float32]]
@@ -20,7 +18,8 @@ Candidates = Callable[[Array, int], tuple[Integers, Floats]]
 SPARE = 8
 """Candidates beyond k, so that rounding of products cannot push a true neighbour out."""
 
-_QUERIES = 4096  # at a time
+_QUERIES = 2048  # at a time
+_VECTORS = 4096
 _PAIRS = 4_000_000  # of a query and a candidate, at a time
 
 
@@ -28,10 +27,10 @@ def exact_search(vectors: Array, queries: Array, k: int) -> Found:
     """The k rows of (n, d) vectors with the largest cosines to each query (m, d); k is lowered to n.
 
     Rows (m, k) int64, cosines (m, k) float32 falling, equal ones by row; a zero vector's are 0. Candidates come from
-    Faiss' products in float32, a block of vectors at a time, so that these may be a memory map; their cosines are then
-    taken in float64 and rounded to float32. Where rounding could have left a row out, more candidates are looked at.
-    Neither the number of cores nor the other queries change a bit. ValueError for another d, k < 1, no vectors, and
-    values that are not finite.
+    products in float32, a block of vectors at a time, so that these may be a memory map; their cosines are then taken
+    in float64 and rounded to float32. Where rounding could have left a row out, more candidates are looked at. Neither
+    the number of cores nor the other queries change a bit. ValueError for another d, k < 1, no vectors, and values
+    that are not finite.
 
     >>> rows, cosines = exact_search(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 4.0]]), np.array([[1.0, 2.0]]), k=5)
     >>> rows.tolist(), cosines.round(2).tolist()
@@ -74,30 +73,33 @@ def certain(find: Candidates, vectors: Array, queries: Array, k: int) -> Found:
 
 
 def by_blocks(vectors: Array, are_unit: bool = False) -> Candidates:
-    """Candidates among (n, d) vectors. are_unit: they are float32 of length 1 already."""
-    import faiss
+    """Candidates among (n, d) vectors. are_unit: they are float32 of length 1 already.
+
+    By NumPy's products: Faiss brings its own, which may be several times slower on a processor that they do not know.
+    """
 
     def find(queries: Array, count: int) -> tuple[Integers, Floats]:
         def within(block: slice) -> tuple[Integers, Array]:
             part = vectors[block] if are_unit else unit_float32(vectors[block])
-            with one_faiss_thread():
-                near = faiss.knn(queries, part, min(count, len(part)), metric=faiss.METRIC_INNER_PRODUCT)
-            return near[1] + block.start, near[0]
+            return _largest(queries @ part.T, count, np.int64(block.start))
 
-        n, d = vectors.shape
-        best: tuple[Any, Any] = (np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
-        for rows, products in map_blocks(within, row_blocks(n, 8 * d)):
-            best = _largest(np.hstack([best[0], rows]), np.hstack([best[1], products]), count)
+        best = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        for rows, products in map_blocks(within, row_blocks(len(vectors), 1, most=_VECTORS)):
+            best = _largest(np.hstack([best[1], products]), count, np.hstack([best[0], rows]))
         return best[0], best[1].min(axis=1).astype(np.float64)
 
     return find
 
 
-def _largest(rows: Integers, products: Array, count: int) -> tuple[Integers, Array]:
-    if rows.shape[1] <= count:
-        return rows, products
-    kept = np.argpartition(-products, count - 1, axis=1)[:, :count]
-    return np.take_along_axis(rows, kept, axis=1), np.take_along_axis(products, kept, axis=1)
+def _largest(products: Array, count: int, rows: Integers | np.int64) -> tuple[Integers, Array]:
+    """Of products (m, b) the `count` largest, in no order, and their rows: given, or the number of the first one."""
+    m, b = products.shape
+    if b <= count:
+        kept = np.broadcast_to(np.arange(b), (m, b))
+    else:
+        kept = np.argpartition(products, b - count, axis=1)[:, b - count :]
+    found = kept + rows if isinstance(rows, np.int64) else np.take_along_axis(rows, kept, axis=1)
+    return found, np.take_along_axis(products, kept, axis=1)
 
 
 def _ranked_by_blocks(queries: Array, vectors: Array, found: Integers, k: int) -> Found:

@@ -7,6 +7,7 @@ is their cosine. Nothing of ours is in it, so it goes to a file and back by Fais
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from pipeline.geometry.faiss_threads import one_faiss_thread
 from pipeline.geometry.index_choice import LEAST_COMPRESSED, LINKS, TRAINED_ON, Choice
 from pipeline.geometry.neighbours import Progress
 from pipeline.metrics.blocks import Array, Floats, Integers, map_blocks, row_blocks
+
+_LOG = logging.getLogger(__name__)
 
 GPU_HELP = "install requirements-gpu.txt instead of requirements.txt (make setup GPU=1)"
 
@@ -120,6 +123,9 @@ def _tune(index: Any, vectors: Array, queries: Array, k: int, recall: float) -> 
     low, high = least - 1, min(least, most)  # low does not reach it
     while high < most and not reached(high):
         low, high = high, min(2 * high, most)
+    if high == most and not reached(most):
+        low = most
+        _LOG.warning("index: %s finds less than %g of the true nearest: give it more memory", kind(index), recall)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
@@ -283,7 +289,7 @@ def _sound_graph(index: Any, n: int) -> bool:
 
 def on_device(index: Any, device: str) -> Any:
     """The index where it is searched. `cpu`: as it is. `cuda`, `cuda:1`: an exact one on that GPU (Faiss'
-    GpuIndexFlatIP); a search there gives the CPU's rows and scores to the bit.
+    GpuIndexFlatIP); a search there with the vectors gives the CPU's rows and cosines to the bit.
 
     ValueError for a device that cannot be used (`check_device`), and for an index that is not exact.
     """
@@ -456,6 +462,10 @@ def stored_bytes(index: Any) -> int:
     """Of its file, without writing one."""
     import faiss
 
+    if (inverted := _inverted(index)) is not None:
+        lists: Any = faiss.downcast_InvertedLists(inverted.invlists)
+        if isinstance(lists, faiss.OnDiskInvertedLists):  # mapped: only where they lie would be written
+            return int(lists.totsize)
     size = 0
 
     def count(part: bytes) -> None:

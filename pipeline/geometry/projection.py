@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from pipeline.geometry.compiled_umap import import_umap
 from pipeline.geometry.neighbours import Neighbours, Progress, nearest_neighbours
-from pipeline.geometry.sampling import KnownNeighbours, merged, say_sampled, split
+from pipeline.geometry.sampling import KnownNeighbours, fitted_rows, merged, say_sampled, split
 from pipeline.metrics.blocks import (
     Array,
     Floats,
     map_blocks,
+    mean_row,
     middle_row,
     moved_block,
     one_thread,
@@ -27,6 +28,8 @@ from pipeline.metrics.blocks import (
 )
 
 Float32s = npt.NDArray[np.float32]
+Placer = Callable[[Array], Float32s]
+"""(m, d) vectors -> where they come to lie in a projection that is there."""
 
 _LOG = logging.getLogger(__name__)
 _SKETCH_DIMENSIONS = 256
@@ -67,10 +70,66 @@ def umap_projection(
     fitted, others = split(n, max_fit)
     sample = vectors[fitted]
     model, found = _fitted(sample, n_components, n_neighbors, min_dist, seed, progress, neighbours)
-    model._knn_search_index = KnownNeighbours(vectors, others, fitted, model.n_neighbors)
+    return merged(fitted, found, others, _placed(model, KnownNeighbours(vectors, others, fitted, model.n_neighbors)))
+
+
+def _placed(model: Any, near: KnownNeighbours) -> Float32s:
+    """Rows with these neighbours among what the model is fitted to."""
+    model._knn_search_index = near
     with _quiet(), one_thread("blas"):
-        placed = model.transform(np.zeros((len(others), 1), dtype=np.float32))
-    return merged(fitted, found, others, placed)
+        return np.asarray(model.transform(np.zeros((len(near.indices), 1), dtype=np.float32)), dtype=np.float32)
+
+
+def umap_placer(
+    vectors: Array,
+    projection: Array,
+    n_components: int = 5,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    seed: int | None = 0,
+    progress: Progress | None = None,
+    neighbours: Neighbours | None = None,
+    max_fit: int = 200_000,
+) -> Placer | None:
+    """What places further vectors, (m, d) -> (m, n_components) float32, in `projection`, which `umap_projection` made
+    of `vectors` with these settings: it is fitted again. None where that gives other coordinates (no seed, another
+    version): then nothing can be placed in it.
+
+    umap-learn's transform on exact neighbours among the fitted rows. A row of `vectors` is placed as any other, so
+    near where it is, not there. Vectors placed together move a little with each other's company.
+    """
+    fitted = fitted_rows(len(vectors), max_fit)
+    sample = vectors if len(fitted) == len(vectors) else vectors[fitted]
+    model, found = _fitted(sample, n_components, n_neighbors, min_dist, seed, progress, neighbours)
+    if not np.array_equal(found, projection[fitted]):
+        return None
+    every = np.arange(len(sample))
+
+    def place(new: Array) -> Float32s:
+        return _placed(model, KnownNeighbours(sample, np.arange(len(new)), every, model.n_neighbors, new))
+
+    return place
+
+
+def pca_placer(vectors: Array, projection: Array) -> Placer:
+    """The same for principal components, (m, d) -> (m, n_components) float32: `projection` is `pca_projection` of
+    `vectors`. Exact: a component is the sum of the rows by their coordinate on it, over the squared length of that; a
+    row of `vectors` comes to where it is, to rounding."""
+    scores = np.asarray(projection, dtype=np.float64)
+    middle, lengths = middle_row(vectors), np.square(scores).sum(axis=0)
+    directions = np.zeros((scores.shape[1], vectors.shape[1]))
+    blocks = row_blocks(len(vectors), bytes_per_row=8 * vectors.shape[1])
+    for part in map_blocks(lambda rows: scores[rows].T @ moved_block(vectors, rows, middle), blocks):
+        directions += part
+    directions /= np.where(lengths > 0, lengths, 1.0)[:, None]
+    origin = directions @ (mean_row(vectors) - middle)  # coordinates are counted from the mean
+
+    def place(new: Array) -> Float32s:
+        parts = row_blocks(len(new), bytes_per_row=8 * new.shape[1])
+        found = map_blocks(lambda rows: moved_block(new, rows, middle) @ directions.T - origin, parts)
+        return np.concatenate([np.empty((0, len(directions))), *found]).astype(np.float32)
+
+    return place
 
 
 def _fitted(

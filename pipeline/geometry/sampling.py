@@ -36,18 +36,19 @@ def say_sampled(method: str, max_fit: int, n: int) -> None:
 class KnownNeighbours:
     """Exact neighbours of the rows that are placed, in the shape in which umap-learn and openTSNE ask an index.
 
-    `rows` of `vectors` among the `fitted` ones, at most the nearest k: found a block of rows at a time.
+    `rows` of `vectors`, or of `new` ones, among the `fitted` of `vectors`, at most the nearest k: found a block of rows
+    at a time.
     """
 
     _angular_trees = False  # umap-learn asks
 
-    def __init__(self, vectors: Array, rows: Integers, fitted: Integers, k: int) -> None:
-        sample = vectors[fitted]
+    def __init__(self, vectors: Array, rows: Integers, fitted: Integers, k: int, new: Array | None = None) -> None:
+        sample, placed = vectors[fitted], vectors if new is None else new
         self.n_samples = len(fitted)  # openTSNE asks
         self.indices = np.empty((len(rows), min(k, len(fitted))), dtype=np.int32)
         self.distances = np.empty(self.indices.shape, dtype=np.float32)
         for part in row_blocks(len(rows), bytes_per_row=8 * vectors.shape[1]):
-            near = nearest_among(vectors[rows[part]], sample, self.indices.shape[1])
+            near = nearest_among(placed[rows[part]], sample, self.indices.shape[1])
             self.indices[part], self.distances[part] = near
 
     def query(self, data: Array, k: int, epsilon: float = 0.0) -> Neighbours:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.geometry.neighbours import Neighbours, Progress, nearest_neighbours
-from pipeline.geometry.projection import Float32s, pca_projection
-from pipeline.geometry.sampling import KnownNeighbours, merged, say_sampled, split
+from pipeline.geometry.projection import Float32s, Placer, pca_projection
+from pipeline.geometry.sampling import KnownNeighbours, fitted_rows, merged, say_sampled, split
 from pipeline.metrics.blocks import Array, one_thread
 
 _LOG = logging.getLogger(__name__)
@@ -64,11 +64,49 @@ def tsne_projection(
     say_sampled("t-SNE", max_fit, n)
     fitted, others = split(n, max_fit)
     found = _fitted(vectors[fitted], perplexity, n_iter, seed, progress, neighbours)
-    found.affinities.knn_index = KnownNeighbours(vectors, others, fitted, 3 * PLACED)
-    coordinates = np.array(found)  # `transform` moves them to another middle
+    coordinates = np.array(found)
+    placed = _placed(found, coordinates, KnownNeighbours(vectors, others, fitted, 3 * PLACED))
+    return merged(fitted, coordinates, others, placed)
+
+
+def _placed(found: Any, coordinates: Array, near: KnownNeighbours) -> Array:
+    """Rows with these neighbours among the fitted ones, which lie at `coordinates`."""
+    found.affinities.knn_index = near
+    perplexity = min(PLACED, (len(coordinates) - 1) / 3)
     with one_thread("blas"):
-        placed = found.transform(np.zeros((len(others), 1)), perplexity=min(PLACED, (len(fitted) - 1) / 3))
-    return merged(fitted, coordinates, others, placed + (coordinates[0] - np.asarray(found)[0]))
+        placed = found.transform(np.zeros((len(near.indices), 1)), perplexity=perplexity)
+    return np.asarray(placed + (coordinates[0] - np.asarray(found)[0]))  # `transform` moves all to another middle
+
+
+def tsne_placer(
+    vectors: Array,
+    projection: Array,
+    perplexity: float = 30.0,
+    n_iter: int = 500,
+    seed: int | None = 0,
+    progress: Progress | None = None,
+    neighbours: Neighbours | None = None,
+    max_fit: int = 200_000,
+) -> Placer | None:
+    """What places further vectors, (m, d) -> (m, 2) float32, in `projection`, which `tsne_projection` made of `vectors`
+    with these settings: it is fitted again. None where that gives other coordinates (no seed, another version).
+
+    openTSNE's transform with its perplexity of 5, on exact neighbours among the fitted rows. A row of `vectors` is
+    placed as any other, so near where it is, not there.
+    """
+    fitted = fitted_rows(len(vectors), max_fit)
+    sample = vectors if len(fitted) == len(vectors) else vectors[fitted]
+    found = _fitted(sample, perplexity, n_iter, seed, progress, neighbours)
+    coordinates = np.array(found)
+    if not np.array_equal(coordinates.astype(np.float32), projection[fitted]):
+        return None
+    every = np.arange(len(sample))
+
+    def place(new: Array) -> Float32s:
+        near = KnownNeighbours(sample, np.arange(len(new)), every, 3 * PLACED, new)
+        return _placed(found, coordinates, near).astype(np.float32)
+
+    return place
 
 
 def _fitted(

@@ -26,6 +26,7 @@ from pipeline.plots.style import (
 
 _NUMBERS_UP_TO = 15  # classes
 _NAME_WIDTH = 110.0  # points
+_BAR = 45  # points that the scale of colours takes
 _CELL = 19.0  # points that a number needs
 
 
@@ -104,7 +105,8 @@ def class_similarity(
     if 1 < count <= 60:
         _frame_diagonal(axes, count)
     names = max(text_width(label.get_text(), 7) for label in axes.get_yticklabels())
-    title(axes, "Mean similarity within (diagonal) and between classes", subtitle, names + 20)
+    left = figure.get_figwidth() * 72 - (side * 72 + _BAR)  # the map is square, and may not begin at the left
+    title(axes, "Mean similarity within (diagonal) and between classes", subtitle, max(names + 20, left))
     if np.isfinite(matrix).any():
         bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.03)
         bar.outline.set_visible(False)

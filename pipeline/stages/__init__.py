@@ -27,15 +27,20 @@ NAMES = (
     "clustering",
     "cluster_metrics",
     "label_structure",
+    "repeats",
     "replicates",
     "k_support",
     "significance",
     "zero_shot",
     "retrieval",
+    "experiment",
     "tagging",
     "naming",
     "image_index",
     "search",
+    "robustness",
+    "training_base",
+    "training",
 )
 
 

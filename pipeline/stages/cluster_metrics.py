@@ -25,19 +25,18 @@ def run(
     clusters: np.ndarray,
 ) -> dict[str, Any]:
     """Scores by space, per cluster and per image; with labels their agreement and the label-by-cluster table."""
-    from pipeline.metrics.clustering import defined, silhouette
+    from pipeline.metrics.clustering import defined
 
     if why := defined(clusters):
         log.warning("silhouette, Calinski-Harabasz and Davies-Bouldin are not defined: %s", why)
-    embedding, samples = _scores(image_embeddings, clusters, "embedding")
+    embedding, samples = scores_in(image_embeddings, clusters, "embedding")
     if isinstance(settings.projection, NoProjection):  # the same vectors: the same numbers
         projected, in_projection = {**embedding}, samples["euclidean"]
         projected["silhouette"] = projected.pop("silhouette_euclidean")
         projected.pop("silhouette_cosine")
     else:
-        projected, of_projection = _scores(projection, clusters, "projection")
-        projected["silhouette"] = silhouette(of_projection["euclidean"])
-        projected.pop("silhouette_euclidean")
+        projected, of_projection = scores_in(projection, clusters, "projection")
+        projected["silhouette"] = projected.pop("silhouette_euclidean")
         in_projection = of_projection["euclidean"]
     scores = {"projection": projected, "embedding": embedding}
     label_table, agreement = _against_labels(images, clusters)
@@ -52,7 +51,7 @@ def run(
     }
 
 
-def _scores(vectors: np.ndarray, clusters: np.ndarray, space: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def scores_in(vectors: np.ndarray, clusters: np.ndarray, space: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Scores of the clusters in one space, and each image's silhouette there; none where all vectors are the same."""
     from pipeline.metrics.clustering import calinski_harabasz, davies_bouldin, silhouette, silhouette_samples
     from pipeline.metrics.k_selection import distinct_rows

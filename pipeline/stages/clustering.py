@@ -15,6 +15,7 @@ from pipeline.schema import (
     GmmClustering,
     HdbscanClustering,
     KmeansClustering,
+    MinibatchKmeansClustering,
     NoProjection,
     Space,
     SphericalKmeansClustering,
@@ -40,11 +41,7 @@ def run(
 
     chosen = settings.clustering
     vectors = image_embeddings if chosen.space is Space.embedding else projection
-    k = None
-    if hasattr(chosen, "k"):
-        k = chosen.k or _default_k(images["label"].nunique(), len(images))
-        if k > len(images):
-            raise RunError(f"clustering.k = {k}: more clusters than images that could be read ({len(images)})")
+    k = asked_k(chosen, images)
     try:
         found = CLUSTER[type(chosen)](chosen, vectors, k)
     except ValueError as error:
@@ -65,6 +62,16 @@ def run(
     }
 
 
+def asked_k(chosen: Any, images: pd.DataFrame) -> int | None:
+    """How many clusters to find; None where the clusterer finds that itself. Raises RunError for too many."""
+    if not hasattr(chosen, "k"):
+        return None
+    k: int = chosen.k or _default_k(images["label"].nunique(), len(images))
+    if k > len(images):
+        raise RunError(f"clustering.k = {k}: more clusters than images that could be read ({len(images)})")
+    return k
+
+
 def _say_noise(noise: int, images: int) -> None:
     share = f"{noise:,} of {images:,} images ({noise / images:.0%})"
     log.warning("%s are noise: in no cluster, and without a part in any score of the clusters", share)
@@ -74,6 +81,12 @@ def _kmeans(chosen: KmeansClustering, vectors: np.ndarray, k: int) -> Clustering
     from pipeline.geometry.clustering import kmeans
 
     return kmeans(vectors, k, chosen.n_init, chosen.seed)
+
+
+def _minibatch_kmeans(chosen: MinibatchKmeansClustering, vectors: np.ndarray, k: int) -> Clustering:
+    from pipeline.geometry.clustering import minibatch_kmeans
+
+    return minibatch_kmeans(vectors, k, chosen.batch_size, chosen.n_init, chosen.seed)
 
 
 def _spherical_kmeans(chosen: SphericalKmeansClustering, vectors: np.ndarray, k: int) -> Clustering:
@@ -102,6 +115,7 @@ def _hdbscan(chosen: HdbscanClustering, vectors: np.ndarray, k: None) -> Cluster
 
 CLUSTER: dict[type, Callable[[Any, np.ndarray, Any], Clustering]] = {
     KmeansClustering: _kmeans,
+    MinibatchKmeansClustering: _minibatch_kmeans,
     SphericalKmeansClustering: _spherical_kmeans,
     GmmClustering: _gmm,
     AgglomerativeClustering: _agglomerative,

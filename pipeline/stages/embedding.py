@@ -34,13 +34,31 @@ def run(
         return _matched(workspace, files, encoder)
     readable = np.flatnonzero(files["problem"] == "")
     given = files if len(readable) == len(files) else files.iloc[readable]
+    made = embed_images(
+        given["path"].array, listed_contents(given["content_hash"]), encoder, settings.images, workspace
+    )
+    reading = _reading(files, readable, made)
+    if settings.images.sixteen_bit is SixteenBit.full:
+        _warn_of_narrow(reading)
+    passing = int(reading["reason"].isin(PASSING).sum())
+    if passing:
+        log.warning(
+            "%d images failed for reasons that may pass; nothing is kept, the next run tries them again", passing
+        )
+    return {"image_embeddings": made.vectors, "reading": reading, "encoding": _encoding(made, encoder)}
+
+
+def embed_images(
+    paths: Sequence[str], contents: Sequence[str], encoder: EncoderHandle, images: Any, workspace: Workspace
+) -> Embedded:
+    """`inference.embed.embed` by the run's settings. Raises RunError where it cannot be done at all."""
     try:
-        embedded = embed(
-            given["path"].array,
+        return embed(
+            paths,
             encoder,
             workspace.folder,
-            rules=ReadingRules(**plain(settings.images)),
-            contents=_contents(given["content_hash"]),
+            rules=ReadingRules(**plain(images)),
+            contents=contents,
             workers=workspace.workers,
             timeout=workspace.timeout,
             batch_size=workspace.batch_size,
@@ -51,21 +69,12 @@ def run(
     except EmbeddingFailed as error:
         log.error("embedding failed:\n%s", error)
         raise RunError(f"embedding: {str(error).strip().splitlines()[-1]}") from error
-    reading = _reading(files, readable, embedded)
-    if settings.images.sixteen_bit is SixteenBit.full:
-        _warn_of_narrow(reading)
-    passing = int(reading["reason"].isin(PASSING).sum())
-    if passing:
-        log.warning(
-            "%d images failed for reasons that may pass; nothing is kept, the next run tries them again", passing
-        )
-    return {"image_embeddings": embedded.vectors, "reading": reading, "encoding": _encoding(embedded, encoder)}
 
 
-def _contents(seen: pd.Series) -> Sequence[str]:
+def listed_contents(seen: pd.Series) -> Sequence[str]:
     """The hash of each image's bytes, without the turn that the listing put behind it."""
     turned = seen.str.contains(" turned ", regex=False)
-    return seen.array if not turned.any() else seen.str.partition(" turned ")[0].array  # type: ignore[no-any-return]
+    return seen.array if not turned.any() else seen.str.partition(" turned ")[0].array
 
 
 def _reading(files: pd.DataFrame, readable: np.ndarray, embedded: Embedded) -> pd.DataFrame:

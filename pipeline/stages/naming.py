@@ -11,9 +11,8 @@ import pandas as pd
 
 from pipeline.errors import RunError
 from pipeline.metrics import naming as metric
-from pipeline.stage import Drawing, Facts, Stage, Workspace, key_part
+from pipeline.stage import Drawing, Stage, Workspace, key_part
 from pipeline.stages.groups import group_numbers
-from pipeline.stages.text_vectors import no_text_side
 from pipeline.stages.word_groups import Groups, groups_of
 
 log = logging.getLogger(__name__)
@@ -111,11 +110,6 @@ def first_names(group_names: pd.DataFrame, kind: str) -> dict[str, str]:
     return dict(zip(first["group"], first["text"], strict=True))
 
 
-def refuse(facts: Facts, settings: Any) -> str | None:
-    """Needs an encoder that sees texts."""
-    return no_text_side(facts)
-
-
 STAGE = Stage(
     name="naming",
     needs=("images", "image_embeddings", "texts", "text_embeddings"),
@@ -125,7 +119,5 @@ STAGE = Stage(
     run=run,
     metrics=metrics,
     draw=draw,
-    refuse=refuse,
-    concerns=lambda facts: facts.text_side,
     packages=("numpy",),
 )

@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +19,9 @@ from pipeline.schema import NoProjection, plain
 from pipeline.stage import Facts, Stage, Workspace
 from pipeline.stages.clouds import SHARED, refuse_to_compare, replicates
 from pipeline.stages.projection import too_few
-from pipeline.stages.quiet import quietly
+from pipeline.stages.side_by_side import run_all
 
 log = logging.getLogger(__name__)
-
-ALONE_UP_TO = 6_000  # rows to project in all: fewer are done sooner here than processes are started
 
 
 def run(
@@ -59,7 +53,7 @@ def run(
     folder = workspace.folder
     np.save(folder / "vectors.npy", image_embeddings[rows])
     jobs = _jobs(folder, settings, len(rows), halves, null_halves, len(rows) < len(image_embeddings))
-    _run_all(jobs, len(rows), workspace)
+    run_all(jobs, len(rows), workspace)
     return made | _collected(folder, settings, rows, projection, halves, null_halves)
 
 
@@ -135,44 +129,6 @@ def _jobs(folder: Path, settings: Any, m: int, halves: np.ndarray, null_halves: 
         np.save(folder / f"half-rows-{s}.npy", halves[s])
         jobs.append(Job(folder, f"half-{s}.npy", seeded(2001 + s), None, f"half-rows-{s}.npy"))
     return jobs
-
-
-def _run_all(jobs: list[Job], m: int, workspace: Workspace) -> None:
-    """Side by side where there are cores; the result does not depend on how many."""
-    from pipeline.metrics.blocks import workers
-
-    cores = min(workers(), len(jobs))
-    workspace.progress(0, len(jobs))
-    if cores < 2 or m * len(jobs) <= ALONE_UP_TO:
-        with quietly():
-            for done, job in enumerate(jobs):
-                job.run()
-                workspace.progress(done + 1, len(jobs))
-        return
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn"), initializer=_silent) as pool:
-        waiting: list[Future[None]] = [pool.submit(job.run) for job in jobs]
-        try:
-            for done, future in enumerate(as_completed(waiting)):
-                future.result()
-                workspace.progress(done + 1, len(jobs))
-        except BaseException:  # none is cancelled: the pool itself gives up all, where its processes are gone
-            for process in list((pool._processes or {}).values()):
-                process.kill()
-            raise
-
-
-def _silent() -> None:
-    """For a process of the pool: quiet; Ctrl-C is the main process's business, whose end is the end."""
-    logging.disable(logging.CRITICAL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_main_process, daemon=True).start()
-
-
-def _end_with_the_main_process() -> None:
-    """Else it would wait for work for ever where that was killed."""
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
 
 
 def _collected(

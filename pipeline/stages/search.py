@@ -113,9 +113,9 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
 
 def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawing: Drawing) -> dict[str, Any]:
     """For each query its nearest images."""
-    from pipeline.plots.words import hits
+    from pipeline.plots.words import cosine_explained, hits
 
-    figures = {}
+    figures = {"cosine": cosine_explained()}
     found = made["hits"]
     subtitle = f"by cosine, among {len(needs['images']):,} images"
     for number, of_query in found[found["query"] < SHOWN].groupby("query"):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from inference.places import container_of
+from inference.places import container_of, unturned
 from pipeline.errors import RunError
 
 ENDING = ".knn"
@@ -16,23 +16,32 @@ ENDING = ".knn"
 def sidecar_files(paths: list[str]) -> tuple[dict[str, Path], list[str]]:
     """(path of an image -> its sidecar, notices). `<stem>.knn`; `<name>.knn` for all images of a folder that share a
     stem. Images inside archives and tables have none."""
-    plain = [path for path in paths if path and container_of(path) == path]
-    stems = Counter(_beside(path, Path(path).stem) for path in plain)
-    shared = [path for path in plain if stems[_beside(path, Path(path).stem)] > 1]
-    files = {path: _beside(path, Path(path).name if path in set(shared) else Path(path).stem) for path in plain}
+    files = {path: _beside(path, whole=False) for path in paths if path and container_of(path) == unturned(path)}
+    shared: dict[str, Path] = {}
+    while clashing := _clashing(files, shared):  # a name kept whole may be the stem of yet another
+        shared |= {path: _beside(path, whole=True) for path in clashing}
+        files |= shared
     notices = []
     if shared:
+        path, file = next(iter(shared.items()))
         notices.append(
-            f"sidecars: {len(shared)} images share a stem with another in their folder, as {Path(shared[0]).name}: "
-            f"their sidecars keep the whole name, as {files[shared[0]].name}"
+            f"sidecars: {len(shared)} images share a stem with another in their folder, as {Path(path).name}: "
+            f"their sidecars keep the whole name, as {file.name}"
         )
-    if len(plain) < len(paths):
-        notices.append(f"sidecars: {len(paths) - len(plain)} images lie in archives or tables and get none")
+    if len(files) < len(paths):
+        notices.append(f"sidecars: {len(paths) - len(files)} images lie in archives or tables and get none")
     return files, notices
 
 
-def _beside(path: str, name: str) -> Path:
-    return Path(path).with_name(name + ENDING)
+def _clashing(files: Mapping[str, Path], settled: Mapping[str, Path]) -> list[str]:
+    counts = Counter(files.values())
+    return [path for path, file in files.items() if counts[file] > 1 and path not in settled]
+
+
+def _beside(path: str, whole: bool) -> Path:
+    """whole: with the ending of the image's name."""
+    image = Path(unturned(path))
+    return image.with_name((image.name if whole else image.stem) + ENDING)
 
 
 def write_sidecars(tags: Mapping[str, list[str]], overwrite: bool) -> list[str]:
@@ -41,7 +50,7 @@ def write_sidecars(tags: Mapping[str, list[str]], overwrite: bool) -> list[str]:
     files, notices = sidecar_files(list(tags))
     written, kept = 0, []
     for path, file in files.items():
-        content = "".join(f"{' '.join(text.split())}\n" for text in tags[path]).encode("utf-8", "replace")
+        content = "".join(f"{' '.join(text.splitlines())}\n" for text in tags[path]).encode("utf-8", "replace")
         there = _content(file)
         if there == content:
             continue

@@ -14,10 +14,9 @@ from pipeline.metrics import categories as by_category
 from pipeline.metrics import hubness as hubs
 from pipeline.metrics.blocks import row_lengths
 from pipeline.schema import HubCorrection
-from pipeline.stage import Drawing, Facts, Stage, Workspace
+from pipeline.stage import Drawing, Stage, Workspace
 from pipeline.stages.indexing import found_in
 from pipeline.stages.sidecars import write_sidecars
-from pipeline.stages.text_vectors import no_text_side
 from pipeline.stages.word_groups import groups_of
 
 log = logging.getLogger(__name__)
@@ -198,11 +197,6 @@ def _category_figures(found: pd.DataFrame) -> dict[str, Any]:
     return figures
 
 
-def refuse(facts: Facts, settings: Any) -> str | None:
-    """Needs an encoder that sees texts."""
-    return no_text_side(facts)
-
-
 STAGE = Stage(
     name="tagging",
     needs=("images", "image_embeddings", "texts", "text_embeddings", "text_index"),
@@ -214,7 +208,5 @@ STAGE = Stage(
     metrics=metrics,
     deliver=deliver,
     draw=draw,
-    refuse=refuse,
-    concerns=lambda facts: facts.text_side,
     packages=("faiss-cpu", "numpy"),
 )

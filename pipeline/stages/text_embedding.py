@@ -46,8 +46,8 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
 
 
 def refuse(facts: Facts, settings: Any) -> str | None:
-    """Needs an encoder that sees texts."""
-    return no_text_side(facts)
+    """Needs an encoder that sees texts; without texts that is no matter."""
+    return None if settings.text.source == "none" else no_text_side(facts)
 
 
 STAGE = Stage(
@@ -55,10 +55,9 @@ STAGE = Stage(
     needs=("texts", "text_encoder"),
     makes=("text_embeddings", "text_encoding"),
     settings=("text",),
-    keyed=lambda settings: {"prefix": settings.text.prefix or ""},
+    keyed=lambda settings: {"prefix": getattr(settings.text, "prefix", None) or ""},  # text=none has none
     run=run,
     metrics=metrics,
     refuse=refuse,
-    concerns=lambda facts: facts.text_side,
     packages=("torch", "transformers", "open_clip_torch"),
 )

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.stage import Facts, Stage, Workspace
+from pipeline.stage import Stage, Workspace
 from pipeline.stages.indexing import indexed, quality_metrics
-from pipeline.stages.text_vectors import no_text_side
 
 
 def run(settings: Any, workspace: Workspace, texts: Any, text_embeddings: np.ndarray) -> dict[str, Any]:
@@ -25,11 +24,6 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
     return quality_metrics(made["text_index_quality"])
 
 
-def refuse(facts: Facts, settings: Any) -> str | None:
-    """Needs an encoder that sees texts."""
-    return no_text_side(facts)
-
-
 STAGE = Stage(
     name="text_index",
     needs=("texts", "text_embeddings"),
@@ -37,7 +31,5 @@ STAGE = Stage(
     settings=("index",),
     run=run,
     metrics=metrics,
-    refuse=refuse,
-    concerns=lambda facts: facts.text_side,
     packages=("faiss-cpu", "numpy"),
 )

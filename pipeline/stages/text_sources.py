@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.schema import CaptionsText, LabelsText
+from pipeline.schema import CaptionsText, LabelsText, plain
 from pipeline.stage import Facts, Stage, Workspace
 from pipeline.texts import sources
 
@@ -41,6 +41,11 @@ def first_look(settings: Any) -> None:
     sources.look(settings.text)
 
 
+def keyed(settings: Any) -> dict[str, Any]:
+    """What decides which texts these are: not what is put before them, nor how many are held in memory."""
+    return {name: value for name, value in plain(settings.text).items() if name not in ("prefix", "chunk_size")}
+
+
 def fingerprints(made: Mapping[str, Any]) -> dict[str, str]:
     """Of all that is read, but not of where it lies."""
     return {"text_sources": made["text_sources"].fingerprint}
@@ -53,6 +58,7 @@ STAGE = Stage(
     requires=requires,
     makes=("text_sources",),
     settings=("text",),
+    keyed=keyed,
     run=run,
     refuse=refuse,
     first_look=first_look,

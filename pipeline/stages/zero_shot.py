@@ -62,7 +62,7 @@ def run(
     made["class_text_similarities"] = _similarities(images, image_embeddings, vectors, classes)
     if (truth >= 0).any():
         groups = group_numbers(images["group"])
-        made |= _scored(chosen, classes, truth, found, groups, len(images))
+        made |= _scored(chosen, classes, truth, found, groups, images["label"].notna().to_numpy())
     elif images["label"].notna().any():
         log.warning("no label of the data set is one of the classes, so nothing is scored: %s", _some(classes.names))
     return made
@@ -75,7 +75,7 @@ def _classes(chosen: Any, labels: pd.Series, called: Mapping[str, str]) -> Class
     for name, prompt in zip(names, prompts, strict=True):
         if seen.setdefault(prompt, name) != name:
             raise RunError(f"zero_shot.names: the classes '{seen[prompt]}' and '{name}' are both called '{prompt}'")
-    if idle := sorted(set(called) - set(names)):
+    if idle := sorted(label for label, prompt in called.items() if label not in names and prompt not in prompts):
         log.warning("zero_shot.names: %d labels are none of the classes, as '%s'", len(idle), idle[0])
     if chosen.none_prompt is None:
         return Classes(names, prompts)
@@ -120,7 +120,7 @@ def _predictions(
     table = pd.DataFrame({"id": images["id"], "label": images["label"], "predicted": names[found.classes[:, 0]]})
     table["probability"], table["cosine"] = found.probabilities[:, 0], found.cosines[:, 0]
     if threshold is not None:
-        table["named"] = table["probability"] >= threshold
+        table["named"] = (table["probability"] >= threshold) & (found.classes[:, 0] < classes.own)
     if (truth >= 0).any():
         known = truth >= 0
         right = pd.Series(found.rank == 0, dtype="boolean").where(pd.Series(known))
@@ -135,24 +135,30 @@ def _predictions(
 
 
 def _scored(
-    chosen: Any, classes: Classes, truth: np.ndarray, found: metric.Classified, groups: np.ndarray | None, n: int
-) -> dict[str, Any]:
-    """All that needs labels. An image that is called NONE though it has one of the classes counts as wrong."""
+    chosen: Any, classes: Classes, truth: np.ndarray, found: metric.Classified, groups: np.ndarray | None,
+    labelled: np.ndarray,
+) -> dict[str, Any]:  # fmt: skip
+    """All that needs labels. An image that is called NONE though it has one of the classes counts as wrong; at no
+    threshold is it named."""
     count, times = len(classes.names), chosen.resamples
     scored = np.flatnonzero(truth >= 0)
     predicted, confidence = found.classes[:, 0], found.probabilities[:, 0]
     right = (found.rank == 0)[scored]
     of_scored = None if groups is None else groups[scored]
-    outside = confidence[truth < 0]
+    certainty = np.where(predicted < classes.own, confidence, -1.0)
+    outside = certainty[(truth < 0) & labelled]
     total = metric.scores(truth, found.rank, count, groups, times, (chosen.seed, 0))
     each = metric.class_scores(truth, predicted, count, groups, times, (chosen.seed, 1))
     calibrated = metric.calibration(confidence[scored], right, of_scored, times, (chosen.seed, 2))
-    curve = metric.coverage(confidence[scored], right, outside)
+    curve = metric.coverage(certainty[scored], right, outside)
+    named = curve.threshold >= 0
     if total.unscored:
-        log.warning("zero_shot: %d of %d images have no label among the classes and are not scored", total.unscored, n)
+        log.warning(
+            "zero_shot: %d of %d images have no label among the classes and are not scored", total.unscored, len(truth)
+        )
     pairs, counts = metric.confusions(truth, predicted)
     names = np.array(classes.names, dtype=object)
-    table = _score_table(chosen, classes, total, calibrated, confidence[scored], right, outside, predicted)
+    table = _score_table(chosen, classes, total, calibrated, certainty[scored], right, outside, predicted)
     return {
         "zero_shot_scores": table,
         "zero_shot_classes": pd.DataFrame({
@@ -169,14 +175,14 @@ def _scored(
             "confidence": calibrated.confidence, "accuracy": calibrated.accuracy,
         }),
         "zero_shot_coverage": pd.DataFrame({
-            "threshold": curve.threshold, "coverage": curve.coverage, "accuracy": curve.accuracy,
-            "named_outside": curve.named_outside,
+            "threshold": curve.threshold[named], "coverage": curve.coverage[named],
+            "accuracy": curve.accuracy[named], "named_outside": curve.named_outside[named],
         }),
     }  # fmt: skip
 
 
 def _score_table(
-    chosen: Any, classes: Classes, total: metric.Scores, calibrated: metric.Calibration, confidence: np.ndarray,
+    chosen: Any, classes: Classes, total: metric.Scores, calibrated: metric.Calibration, certainty: np.ndarray,
     right: np.ndarray, outside: np.ndarray, predicted: np.ndarray,
 ) -> pd.DataFrame:  # fmt: skip
     """name, value, low, high: a row each."""
@@ -198,7 +204,7 @@ def _score_table(
     if classes.none:
         rows.append(("called_none", float((predicted == classes.own).mean()), nowhere))
     if chosen.threshold is not None:
-        at = metric.at_threshold(confidence, right, chosen.threshold, outside)
+        at = metric.at_threshold(certainty, right, chosen.threshold, outside)
         rows += [(name, float(getattr(at, name)[0]), nowhere) for name in ("coverage", "accuracy", "named_outside")]
     return pd.DataFrame([(name, value, span.low, span.high) for name, value, span in rows],
                         columns=["name", "value", "low", "high"])  # fmt: skip

@@ -233,6 +233,11 @@ def disk(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+def statuses(place: Path) -> set[str]:
+    """What readers are told of the runs in this folder."""
+    return {load_run(file.parent).record["status"] for file in place.glob("**/2*/*/run.json")}
+
+
 class TestFullDisk:
     """48 images at 224 x 224 are 2.4 MB of vectors, more than there is room for."""
 
@@ -254,6 +259,7 @@ class TestFullDisk:
         assert len(lines) == 1, result.err
         assert "no space left on" in lines[0].lower()
         assert f"{small}/x" in lines[0]
+        assert statuses(tmp_path) in ({"failed"}, {"killed"})  # 'running' in a file that could not be written anew
         subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
         cli(*words)
         last = sorted(tmp_path.glob("**/outputs/2*/*") if full == "cache" else small.glob("x/2*/*"))[-1]
@@ -272,6 +278,7 @@ class TestFullDisk:
         assert result.status in (1, 2), result.err
         assert said_cleanly(result.err), result.err
         assert "o space left on" in result.err
+        assert statuses(small) <= {"failed", "killed"}
         subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
         cli(*words, *there)
         found = sorted(file.parent for file in small.glob("outputs/2*/*/report.html"))[-1]

@@ -7,15 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets.candidates import COLUMNS, Found, candidates, shares, subset, subset_per_class
+from pipeline.datasets.candidates import (
+    COLUMNS,
+    Found,
+    candidates,
+    shares,
+    subset,
+    subset_per_class,
+    text_frame,
+    texts,
+)
 from pipeline.errors import CallError
+from tests.making import cells_of
 
 
 def test_sorted_by_id_and_complete() -> None:
     table = candidates([{"id": "b", "path": "/2"}, {"id": "a", "path": "/1", "label": "NA"}])
     assert list(table.columns) == list(COLUMNS)
     assert table["id"].tolist() == ["a", "b"]
-    assert table["label"].tolist() == ["NA", None]
+    assert cells_of(table["label"]) == ["NA", None]
     assert table["problem"].tolist() == ["", ""]
 
 
@@ -68,8 +78,33 @@ def test_a_limit_for_each_class_is_the_same_for_the_same_seed() -> None:
     rows = [{"id": f"{i:03d}", "path": "", "label": ("a", "a", "a", "b", None)[i % 5]} for i in range(100)]
     found = Found(candidates(rows))
     few = subset_per_class(found, 7, seed=0).table
-    assert few["label"].value_counts(dropna=False).to_dict() == {"a": 7, "b": 7, None: 7}
+    assert few["label"].fillna("none").value_counts().to_dict() == {"a": 7, "b": 7, "none": 7}
     assert few["id"].is_monotonic_increasing
     assert few.equals(subset_per_class(found, 7, seed=0).table)
     assert not few.equals(subset_per_class(found, 7, seed=1).table)
     assert len(subset_per_class(found, 30, seed=0).table) == 30 + 20 + 20
+
+
+def test_texts_are_kept_compactly_and_as_they_are() -> None:
+    odd = ["", "NA", "nan", "é", "😀", "a\nb", None]
+    table = candidates([{"id": str(i), "path": "/x", "caption": text} for i, text in enumerate(odd)])
+    assert cells_of(table["caption"]) == odd
+    assert all(str(table[name].array._pa_array.type) == "large_string" for name in COLUMNS if name != "position")
+
+
+def test_the_order_of_ids_is_that_of_their_characters() -> None:
+    names = ["a/b", "a", "a b", "B", "é", "z", "Ω", "\uffff", "😀", ""]
+    assert candidates([{"id": name, "path": ""} for name in names])["id"].tolist() == sorted(names)
+
+
+def test_text_that_cannot_be_written_down_is_refused() -> None:
+    with pytest.raises(CallError, match=r"not valid UTF-8: a.*ud800"):
+        candidates([{"id": "a", "path": "/1", "caption": "a\ud800"}])
+
+
+def test_columns_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.datasets.candidates.PART", 3)
+    frame = text_frame(((str(i), None if i % 4 else "x") for i in range(10)), ("id", "label"))
+    assert frame["id"].tolist() == [str(i) for i in range(10)]
+    assert cells_of(frame["label"]) == ["x" if i % 4 == 0 else None for i in range(10)]
+    assert texts(iter([])).tolist() == []

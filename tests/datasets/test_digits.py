@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from pipeline.errors import CallError
 from pipeline.schema import DigitsDataset
 
 
-def settings(limit: int | None = None) -> DigitsDataset:
-    return DigitsDataset("digits", "digits", limit, None, 0, 0.5, 8)
+def settings(limit: int | None = None, splits: tuple[str, ...] = ()) -> DigitsDataset:
+    return DigitsDataset("digits", "digits", limit, None, 0, 0.5, 8, list(splits))
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,21 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CallError, match=r"paths\.data: cannot write"):
         find(settings(), tmp_path / "file")
+
+
+def test_halves_that_never_change(data: Path) -> None:
+    """The shipped checkpoint has learned from one of them; half of each digit is in it."""
+    whole = find(settings(), data).table
+    halves = {name: find(settings(splits=(name,)), data).table for name in ("train", "held_out")}
+    assert {name: len(table) for name, table in halves.items()} == {"train": 896, "held_out": 901}
+    assert sorted([*halves["train"]["id"], *halves["held_out"]["id"]]) == whole["id"].tolist()
+    for table in halves.values():
+        counts, of = table["label"].value_counts(), whole["label"].value_counts()
+        assert all(abs(2 * counts[digit] - of[digit]) <= 1 for digit in of.index)
+    said = hashlib.sha256("\n".join(halves["train"]["id"]).encode()).hexdigest()
+    assert said == "12e5ebe83cb20ef7336b509b2bdb9c80df3e9bd0c1c5caa5dd72548d445fece3"
+
+
+def test_a_half_that_is_not_there(data: Path) -> None:
+    with pytest.raises(CallError, match="no row of split 'test'"):
+        find(settings(splits=("test",)), data)

@@ -14,7 +14,7 @@ from pipeline.datasets import find
 from pipeline.datasets.candidates import COLUMNS, Found
 from pipeline.datasets.folders import NOT_UTF8
 from pipeline.errors import CallError
-from tests.making import folders, png_file
+from tests.making import cells_of, folders, png_file
 
 NAMES = ["with space.png", "Ümläut ß.png", "emoji 🐶.png", "[brackets] {x}.png", "a,b;c.png", "quote'\".png", "-x.png"]
 
@@ -311,7 +311,7 @@ def test_limit_without_labels(tmp_path: Path) -> None:
 
 
 def columns(found: Found, *names: str) -> list[list[str | None]]:
-    return found.table[list(names)].to_numpy().tolist()
+    return cells_of(found.table[list(names)])
 
 
 def test_split_folders_are_found_by_their_names(tmp_path: Path) -> None:

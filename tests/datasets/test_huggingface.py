@@ -17,7 +17,7 @@ from inference.places import read_arrow, read_bytes
 from pipeline.datasets import find
 from pipeline.datasets.candidates import Found
 from pipeline.errors import CallError
-from tests.making import dataset, encoded, picture
+from tests.making import cells_of, dataset, encoded, picture
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def refusal(path: Path | str, data: Path = Path("unused"), **settings: Any) -> s
 
 
 def column(found: Found, name: str) -> list[str | None]:
-    return found.table[name].tolist()
+    return cells_of(found.table[name])
 
 
 def contents(found: Found) -> list[bytes]:

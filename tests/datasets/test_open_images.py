@@ -18,7 +18,7 @@ from pipeline.datasets.candidates import Found
 from pipeline.datasets.open_images import find
 from pipeline.errors import CallError
 from pipeline.schema import ManyLabels, OpenImagesDataset
-from tests.making import ROOT
+from tests.making import ROOT, cells_of
 from tests.releases import images_in_folder, write_table
 
 CAT, DOG, ANIMAL, CAR = "/m/01yrx", "/m/0bt9lr", "/m/0jbk", "/m/0k4j"
@@ -60,7 +60,7 @@ def root(tmp_path: Path) -> Path:
 
 def labels(found: Found) -> dict[int, Any]:
     """Number of the image -> label."""
-    return {int(name, 16): label for name, label in zip(found.table["id"], found.table["label"], strict=True)}
+    return {int(name, 16): label for name, label in cells_of(found.table[["id", "label"]])}
 
 
 def listed(root: Path | None, **given: Any) -> Found:
@@ -168,7 +168,7 @@ def test_one_folder_below_and_names_twice(root: Path) -> None:
     (root / "validation" / f"{IDS[1]}.JPG").write_bytes((root / f"{IDS[1]}.jpg").read_bytes())
     (root / "notes.txt").touch()
     found = listed(root)
-    assert found.table["split"].tolist()[:2] == ["train", None]
+    assert cells_of(found.table["split"])[:2] == ["train", None]
     assert found.table["path"][0] == str(root / "train" / f"{IDS[0]}.jpg")
     assert "1 images lie in two folders: the first is taken" in found.notes
     assert found.ignored == {".txt": 1}
@@ -239,7 +239,7 @@ def test_images_are_turned_as_the_table_says(root: Path) -> None:
              ("f" * 16, "", "u", "t", 90)]  # fmt: skip
     write_table(root.parent / "image_ids_and_rotation.csv", [FACTS, *facts])
     found = listed(root)
-    assert found.table["split"].tolist()[:5] == ["train", "validation", "test", None, None]
+    assert cells_of(found.table["split"])[:5] == ["train", "validation", "test", None, None]
     assert any(note.startswith("3 images were turned upright") for note in found.notes)
     white = {  # rows and columns of the half where white is, after so many degrees counter-clockwise
         0: (0, 0), 1: (1, 0), 2: (1, 1), 3: (0, 1)

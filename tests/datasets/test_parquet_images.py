@@ -13,7 +13,7 @@ from inference.places import read_bytes
 from pipeline.datasets import find
 from pipeline.datasets.candidates import Found
 from pipeline.errors import CallError
-from tests.making import dataset
+from tests.making import cells_of, dataset
 
 LABELS = ["ct", "", None, "mr"]
 
@@ -37,7 +37,7 @@ def refusal(path: Path | str, **settings: Any) -> str:
 
 
 def column(found: Found, name: str) -> list[str | None]:
-    return found.table[name].tolist()
+    return cells_of(found.table[name])
 
 
 def contents(found: Found) -> list[bytes]:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from inference.images import ImageFile
@@ -13,6 +14,7 @@ from pipeline.datasets.candidates import Found
 from pipeline.datasets.rocov2 import find
 from pipeline.errors import CallError
 from pipeline.schema import ReleaseLayout, Rocov2Dataset, SeveralLabels
+from tests.making import cells_of
 from tests.releases import CUIS, images_in_folder, images_in_zip, rocov2_merged, rocov2_name, rocov2_tables, write_table
 
 COUNT = 15
@@ -52,7 +54,7 @@ def test_the_official_release_with_unpacked_images(root: Path) -> None:
     assert listed.table["id"].tolist() == [rocov2_name(i) for i in range(COUNT)]
     assert set(listed.classes) == set(CUIS)
     row = of(listed, 1)
-    assert row["label"] == "Plain x-ray" and row["split"] == "test" and row["group"] is None
+    assert row["label"] == "Plain x-ray" and row["split"] == "test" and pd.isna(row["group"])
     assert row["caption"] == "Scan 1, axial view (arrow)"
     assert row["path"] == str(root / "test_images" / "test" / f"{rocov2_name(1)}.jpg")
     assert listed.notes == ()
@@ -145,7 +147,7 @@ def test_several_modalities_and_none(root: Path, rule: str, label: str | None) -
     concepts = {0: f"{XRAY};{CT}", 1: "C0000737", 2: "", 3: PET, 4: f"C0000737;{CT}", 5: f"{CT};{CT}"}
     images_in_folder(root / "test", rocov2_tables(root, 7, concepts=concepts))
     listed = found(root, several_labels=SeveralLabels(rule))
-    labels = listed.table["label"].tolist()
+    labels = cells_of(listed.table["label"])
     assert labels[:6] == [label, None, None, "Positron-Emission Tomography", *["X-Ray Computed Tomography"] * 2]
     assert listed.notes == (
         "2 images of test have no modality among their manual concepts: unlabelled",

@@ -18,7 +18,7 @@ from pipeline.datasets import find
 from pipeline.datasets.candidates import Found
 from pipeline.datasets.webdataset import CUT, TEXT
 from pipeline.errors import CallError
-from tests.making import dataset
+from tests.making import cells_of, dataset
 
 
 def shard(file: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> Path:
@@ -58,7 +58,7 @@ def refusal(shards: Any, **settings: Any) -> str:
 
 
 def column(found: Found, name: str) -> list[str | None]:
-    return found.table[name].tolist()
+    return cells_of(found.table[name])
 
 
 def test_a_hundred_shards(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_fields_of_the_json_member(tmp_path: Path) -> None:
     about = {"modality": "ct", "patient": 7, "deep": {"er": True}, "several": ["a", "b"], "none": None}
     shard(tmp_path / "a.tar", *sample("1", png=b"x", json=json.dumps(about).encode()), *sample("2", png=b"y"))
     found = listed(tmp_path / "a.tar", label="json.modality", group="json.patient", caption="json.deep.er")
-    assert found.table[["label", "group", "caption"]].to_numpy().tolist() == [["ct", "7", "True"], [None] * 3]
+    assert cells_of(found.table[["label", "group", "caption"]]) == [["ct", "7", "True"], [None] * 3]
     assert column(listed(tmp_path / "a.tar", label="json.none"), "label") == [None, None]
     found = listed(tmp_path / "a.tar", label="json.several")
     assert column(found, "label") == [None, None]
@@ -92,7 +92,7 @@ def test_fields_of_the_json_member(tmp_path: Path) -> None:
 def test_the_folder_may_be_the_label(tmp_path: Path) -> None:
     shard(tmp_path / "a.tar", ("./", b""), ("x/cat/1.jpg", b"1"), ("x/dog/1.jpg", b"2"), ("2.jpg", b"3"))
     found = listed(tmp_path / "a.tar", label="folder")
-    assert found.table[["id", "label"]].to_numpy().tolist() == [["2", None], ["x/cat/1", "x/cat"], ["x/dog/1", "x/dog"]]
+    assert cells_of(found.table[["id", "label"]]) == [["2", None], ["x/cat/1", "x/cat"], ["x/dog/1", "x/dog"]]
 
 
 def test_names_follow_the_rule_of_webdataset(tmp_path: Path) -> None:
@@ -233,3 +233,15 @@ def test_wrong_calls(tmp_path: Path) -> None:
 def test_limit(tmp_path: Path) -> None:
     shard(tmp_path / "a.tar", *(m for i in range(20) for m in sample(f"{i:02d}", jpg=b"x", cls=b"%d" % (i % 2))))
     assert column(listed(tmp_path / "a.tar", limit=4), "label").count("1") == 2
+
+
+def test_a_long_listing_says_how_far_it_is(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shard(
+            tmp_path / f"{name}.tar", *(member for i in range(30) for member in sample(f"{name}{i}", jpg=b"x" * 2**17))
+        )
+    told: list[tuple[int, int]] = []
+    settings = dataset("webdataset", shards=str(tmp_path / "{a,b}.tar"))
+    find(settings, Path("unused"), progress=lambda *at: told.append(at))
+    done = [at for at, _ in told]
+    assert done == sorted(done) and set(done) == set(range(8)) and {total for _, total in told} == {7}

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
+from blake3 import blake3
 
 import inference.embed as embedding
 from inference.embed import Embedded, EmbeddingFailed, embed
@@ -150,12 +153,37 @@ def test_how_many_processes(tmp_path: Path, files: int, workers: int | None, exp
     assert embedding._workers(workers, paths, 3, HANDLE) == expected
 
 
+def test_paths_and_contents_may_be_columns_of_a_table(tmp_path: Path) -> None:
+    paths = png_files(tmp_path / "i", 20)
+    contents = [blake3(Path(path).read_bytes()).hexdigest() for path in paths]
+    contents[3] = "0" * 64
+    lists = embed(paths, HANDLE, tmp_path / "a", contents=contents)
+    table = pd.DataFrame({"path": paths, "content": contents})
+    columns = embed(table["path"].array, HANDLE, tmp_path / "b", contents=table["content"].array)
+    assert same(lists, columns)
+    assert [row for row, _, _ in columns.unreadable] == [3]
+
+
+def test_tasks_are_made_when_their_turn_comes() -> None:
+    """Those of a million rows, with their paths and hashes, would take gigabytes."""
+    made: list[int] = []
+
+    def task(number: int) -> Any:
+        made.append(number)
+        return number
+
+    tasks = embedding._Tasks([4, 6, 9], task)
+    assert len(tasks) == 3 and not made
+    assert next(iter(tasks)) == 4 and made == [4]
+    assert list(tasks) == [4, 6, 9]
+
+
 def test_many_or_large_files_get_processes(tmp_path: Path) -> None:
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(embedding.SMALL + 1)
     assert embedding._workers(None, [str(large)], 1, HANDLE) == 1
-    assert embedding._workers(None, ["absent"] * (16 * embedding.SHARD + 1), 1, HANDLE) == 1
+    assert embedding._workers(None, ["absent"] * (embedding.MANY + 1), 1, HANDLE) == 1
 
 
 def test_workers_crashing_and_hanging_cost_one_row_each_and_nothing_else(tmp_path: Path) -> None:

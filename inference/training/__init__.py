@@ -1,0 +1,1 @@
+"""Training a CLIP: what is made smaller, from what, on which images, and the folder that comes out."""
