@@ -11,8 +11,9 @@ embedding (`projection=none`), some also through UMAP. The options change all th
     run --projections pca --sets 20 --settings projection.n_components=2 clustering=hdbscan
 
 A line is written for each set as soon as it is done, and sets that are there are not done again: kill it, go on; sets
-of other options may stand in the same file. `table` prints the shares of verdicts with Wilson's 95 % intervals, and how
-many of the one-cloud sets these are; `excess` prints the silhouettes. docs/trust.md has them beside their commands.
+of other options may stand in the same file. `table` prints the shares of verdicts with Wilson's 95 % intervals and
+counts those of all one-cloud sets; `excess` does the same with the silhouettes of mixtures. docs/trust.md has the
+numbers beside their commands.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.metrics.gaps import REAL
+from pipeline.metrics.verdict import ALPHA, SMALLEST
 
 N, D, K = 500, 20, 4
 SHARE = "clustered_share"  # what the verdict compares instead of silhouettes where clouds have no clusters
@@ -291,7 +293,8 @@ def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
         low, high = wilson(counts["supported"], len(of))
         shares = f"{counts['supported'] / len(of):.0%} ({low:.0%} to {high:.0%})"
         rest = " | ".join(f"{counts[level] / len(of):.0%}" for level in ("weak", "none"))
-        middles = " | ".join(middle([row[key] for row in of], 2) for key in ("excess", "gap"))
+        excesses = [row["excess"] for row in of if row.get("score") != SHARE]
+        middles = " | ".join(middle(values, 2) for values in (excesses, [row["gap"] for row in of]))
         lines.append(f"| {data} | {through} | {len(of)} | {shares} | {rest} | {middles} |")
     for through in dict.fromkeys(through for _, through in groups):
         one_cloud = [row for (_, t), of in groups.items() if t == through for row in of if row["family"] in ONE_CLOUD]
@@ -305,19 +308,32 @@ def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
 
 
 def excess(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
-    """Silhouettes of mixtures, beside the clouds', as Markdown; agreement: adjusted Rand index with the truth."""
+    """Silhouettes of mixtures, beside the clouds', as Markdown, and counts of all these sets; agreement: adjusted Rand
+    index with the truth."""
     lines = ["| data | through | sets | agreement | clouds | excess | least excess / clouds | gap |"]
     lines.append("|---|---|---|---|---|---|---|---|")
+    every = []
     for (data, through), rows in groups.items():
         of = [row for row in rows if "agreement" in row and row["score"] != SHARE]
+        every += of
         if of:
             middles = [middle([row[key] for row in of], digits) for key, digits in SHOWN]
             ratios = [row["excess"] / row["clouds"] for row in of if row["clouds"] > 0]
             middles.insert(3, f"{min(ratios):.2f}" if ratios else "")
             lines.append(f"| {data} | {through} | {len(of)} | {' | '.join(middles)} |")
+    supported = [row for row in every if row["verdict"] == "supported"]
+    found = [row for row in every if row["agreement"] >= FOUND]
+    denied = [row for row in every if row not in supported and row["p"] < ALPHA and row["gap"] <= REAL]
+    lines.append(
+        f"\n{len(every)} sets: supported {len(supported)}, with an excess below {SMALLEST} "
+        f"{sum(row['excess'] < SMALLEST for row in supported)}; denied though p < {ALPHA} and gaps are real "
+        f"{len(denied)}; agreement at least {FOUND} {len(found)}, of which supported "
+        f"{sum(row in supported for row in found)}"
+    )
     return "\n".join(lines)
 
 
+FOUND = 0.8  # agreement from which clusters count as found
 SHOWN = (("agreement", 2), ("clouds", 4), ("excess", 4), ("gap", 2))
 
 

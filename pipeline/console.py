@@ -78,9 +78,9 @@ class Say:
             self.out.print(Text(line))
         if line := _labels(run):
             self.out.print(Text(line))
-        from pipeline.console_words import parts
+        from pipeline import console_published, console_words
 
-        for part in parts(run):
+        for part in (*console_words.parts(run), *console_published.parts(run)):
             self.out.print(part)
 
     def verdict(self, run: Any) -> None:

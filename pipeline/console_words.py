@@ -136,11 +136,10 @@ def _robustness(run: Any) -> Iterator[Table | Text]:
     rows = robustness.cells(run)
     if not rows:
         return
-    heads = ("perturbation", "severity", "images", "changed cluster", "95 % interval", "ARI", "cosine",
-             "own class", "anew: silhouette", "ARI")  # fmt: skip
-    table = _columns(new_table("perturbed pixels, assigned to the same clusters, and clustered anew"), *heads)
-    for row in rows:
-        table.add_row(*row)
+    heads = ("perturbation", "severity", "changed", "95 % interval", "ARI", "cosine", "own class", "silhouette anew")
+    table = _columns(new_table("perturbed pixels: who changes cluster; last, what clustering anew would say"), *heads)
+    for name, severity, _, *told in rows:
+        table.add_row(name, severity, *told[:-1])
     yield table
     yield from (Text(line) for line in (robustness.answer(run), robustness.caution(run)) if line)
 

@@ -54,8 +54,8 @@ def _settings(conf: Path) -> str:
     """The settings of each choice and the general ones, with the comments of their files."""
     lines = ["Settings (key=value) with their defaults"]
     for file in _files(conf):
-        if file.parent.name in ("analysis", "experiment"):
-            continue  # their lists of stages are what `stages=` is for; an experiment's settings are others' 
+        if file.parent.name == "analysis" or (file.parent.name == "experiment" and file.stem != "_common"):
+            continue  # lists of stages are what `stages=` is for; an experiment chooses the settings of others
         only = "" if file.stem == "_common" else f" [{file.stem}]"
         for line in file.read_text(encoding="utf-8").splitlines():
             if line[:1].isalpha() and line.split(":")[0] not in ("defaults", "name", "source", "kind"):
@@ -99,5 +99,6 @@ def _setting(line: str, only: str = "") -> str:
 
 
 def _first_comment(file: Path) -> str:
-    first = file.read_text(encoding="utf-8").split("\n", 1)[0]
+    lines = file.read_text(encoding="utf-8").splitlines()
+    first = next((line for line in lines if not line.startswith("# @")), "")  # Hydra's own header stands first
     return first.lstrip("# ").strip() if first.startswith("#") else ""

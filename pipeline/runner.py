@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,13 @@ def prepare(config: Config, say: Say) -> Job:
     if not wanted:
         raise CallError(f"from_run: nothing is left to do, the run has it all: {config.from_run}")
     coming = {stage.name for stage in order(wanted, known, given, settings)}
-    found = _found(config, taken, "listing" in coming, say)
+    with _what_it_needs(config):
+        found = _found(config, taken, "listing" in coming, say)
     if config.from_run is not None and "listing" in coming and not len(found.table):
         raise CallError(f"from_run: {config.from_run}: the run has no images, which '{wanted[0]}' needs")
     with say.progress("looking"), collected_warnings():  # the stages themselves will say them again
-        encoder = _encoder_facts(config, known["encoder"], settings, taken, "encoder" in coming)
+        with _what_it_needs(config):
+            encoder = _encoder_facts(config, known["encoder"], settings, taken, "encoder" in coming)
         facts = _facts(config, found, encoder)
         # what was read and what was not is said of every run with images
         told = "listing" not in coming or "images" in given or all(known[name].reads for name in wanted)
@@ -127,6 +129,18 @@ def prepare(config: Config, say: Say) -> Job:
             if stage.first_look:
                 stage.first_look(settings[stage.name])
     return Job(config, found, planned, taken)
+
+
+@contextlib.contextmanager
+def _what_it_needs(config: Config) -> Iterator[None]:
+    """Where data or weights are not there, what the experiment that was named takes them from."""
+    try:
+        yield
+    except CallError as error:
+        chosen = plain(config.experiment)
+        needs = chosen.get("needs") if isinstance(chosen, dict) else None
+        told = [f"experiment={chosen['name']} needs {needs}"] if needs else []
+        raise CallError(*error.problems, *told) from error
 
 
 def _found(config: Config, taken: Sequence[Taken], listed: bool, say: Say) -> Any:

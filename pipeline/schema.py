@@ -961,22 +961,21 @@ def restored_section(name: str, values: Any) -> Any:
 
 
 def choice_of(group: str, values: Mapping[str, Any]) -> str:
-    """Which shipped choice these settings belong to, whatever the user calls them: by name, else by the keys."""
+    """Which shipped choice these settings belong to, whatever the user calls them; their name where that is open."""
     name = str(values.get("name"))
-    return name if name in CHOICES[group] else _fitting(group, values)
+    keys = {choice: {f.name for f in dataclasses.fields(kind)} for choice, kind in CHOICES[group].items()}
+    alike = [choice for choice in keys if keys[choice] == {*values}]
+    return name if name in keys or not alike else alike[0]
 
 
 def _class_of(group: str, values: Mapping[str, Any]) -> type:
     """Which choice these settings belong to: the name is the user's own, so by the keys, then by the name."""
-    return CHOICES[group][_fitting(group, values)]
 
-
-def _fitting(group: str, values: Mapping[str, Any]) -> str:
     def fit(choice: str) -> tuple[int, bool]:
         keys = {f.name for f in dataclasses.fields(CHOICES[group][choice])}
         return -len(keys ^ set(values)), values.get("name") == choice
 
-    return max(CHOICES[group], key=fit)
+    return CHOICES[group][max(CHOICES[group], key=fit)]
 
 
 def _filled(kind: type, values: Mapping[str, Any]) -> Any:

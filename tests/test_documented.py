@@ -35,7 +35,10 @@ MUST_BE_GIVEN = {
     "words": ["text.words=[x]"],
 }
 PAGE = (HOME / "docs" / "outputs.md").read_text(encoding="utf-8")
-BESIDES = ("...", "load_run", "text_index_metadata", "tagging.hub_correction=csls", "zero_shot.top_k")  # no columns
+BESIDES = (  # no columns
+    *("...", "load_run", "text_index_metadata", "experiment.repeats", "tagging.hub_correction=csls"),
+    "zero_shot.top_k",
+)
 HOLES = {
     "<spread>": "(mean|sd|min|max)",
     "<extent>": "(mean|min|max)",
@@ -52,6 +55,8 @@ HOLES = {
     "<compared>": "(null_mean|null_sd|excess|p|half_mean|half_sd)",
     "<trust>": "(gap|gap_sd|null_gap|k_low|k_high|k_gate)",
     "<vote>": "(silhouette|stability|knee)",
+    "<published score>": "(projection|embedding|labels|zero_shot)/[a-z0-9_]+",
+    "<of it>": "(published|mean|sd|low|high)",
     "<told>": "(knn_accuracy|probe_accuracy)",
     "<encoded>": "(texts|truncated|unknown)",
     "<index>": "(recall|query_ms|batch_query_ms|bytes)",
@@ -64,6 +69,8 @@ HOLES = {
     "<way>": "(image_to_text|text_to_image)",
     "<asked>": "(queries|candidates)",
     "<rank>": "(median_rank|median_low|median_high|mean_rank)",
+    "<perturbation>": "(none|gaussian_noise|occlusion)",
+    "<perturbed score>": "(flip_rate|ari|cosine|accuracy|reclustered_silhouette)",
     "<class>": r"[^/|]+",
     "<k>": r"\d+",
 }
@@ -106,6 +113,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
         "clustering.k=2,3",
         "class_distances.save_pairs=true",
         "significance=quick",
+        "experiment.repeats=2",
     )
     several = images_with_several_labels(place / "several", 12)
     cli(
@@ -116,6 +124,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
         "analysis.stages=[label_scores]",
     )
     words(cli, place, images)
+    cli(
+        "dataset=folders",
+        f"dataset.root={images}",
+        "encoder.size=8",
+        "projection=pca",
+        "clustering.k=2",
+        "analysis=robustness",
+        "robustness.perturbations=[gaussian_noise,occlusion]",
+        "robustness.severities=[3,5]",
+    )
     return cli
 
 

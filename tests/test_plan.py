@@ -124,6 +124,45 @@ def test_a_setting_that_is_wrong_is_never_left_out() -> None:
         planned(["a", "b"], wrong)
 
 
+def test_what_may_be_used_comes_first_but_is_not_brought() -> None:
+    """A search is faster with an index, and does without."""
+    stages = known(stage("search", "x", "hits", uses=("index",)), stage("a", "", "x"), stage("index", "x", "index"))
+    assert names(order(["search"], stages)) == ["a", "search"]
+    assert names(order(["search", "index"], stages)) == ["a", "index", "search"]
+    assert names(order(["search"], stages, given=("index", "x"))) == ["search"]
+
+
+def test_what_settings_require_is_brought() -> None:
+    """Texts that are the captions of images need the images; those of a file do not."""
+    texts = stage("texts", "", "t", uses=("x",), requires=lambda source: ("x",) if source == "captions" else ())
+    stages = known(texts, stage("a", "", "x"))
+
+    def chosen(source: str) -> dict[str, Any]:
+        return {"texts": source, "a": None}
+
+    assert names(order(["texts"], stages, settings=chosen("file"))) == ["texts"]
+    assert names(order(["texts"], stages, settings=chosen("captions"))) == ["a", "texts"]
+    assert names(order(["texts"], stages)) == ["texts"]
+    refused = stages | known(stage("a", "", "x", refuse="no images"))
+    with pytest.raises(CallError, match="no images"):
+        plan(["texts"], refused, FACTS, chosen("captions"), strict=True)
+    assert names(plan(["texts"], refused, FACTS, chosen("file"), strict=True).stages) == ["texts"]
+    left = plan(["texts", "b"], refused | known(stage("b", "", "y")), FACTS, chosen("captions") | {"b": None}, False)
+    assert left.left_out == (("a", "no images"), ("texts", "it needs 'a', which was left out"))
+
+
+def test_what_does_not_concern_the_data_is_left_out_without_a_word() -> None:
+    """An encoder without a text side is no reason to list every stage of words."""
+    stages = known(
+        stage("words", "", "t", refuse="sees images only", concerns=lambda facts: facts.text_side), stage("a", "", "x")
+    )
+    assert planned(["words", "a"], stages).left_out == ()
+    spoken = Facts(10, (), text_side=True)
+    assert plan(["words", "a"], stages, spoken, dict.fromkeys(stages), False).left_out == (
+        ("words", "sees images only"),
+    )
+
+
 def test_the_real_stages_fit_together() -> None:
     stages = known_stages()
     for name in NAMES:

@@ -48,7 +48,11 @@ def describe(
 ) -> Description:
     """The model in the file `path`, which holds these tensors."""
     digest = look.content_hash(path)
-    folder = _tokenizer_folder(look, Path(path).parent) if any(name.startswith("text_encoder.") for name in tensors) else None
+    folder = (
+        _tokenizer_folder(look, Path(path).parent)
+        if any(name.startswith("text_encoder.") for name in tensors)
+        else None
+    )
     text = None
     if folder is not None:
         files = (look.content_hash(f"{folder}/{name}") for name in _tokenizer_files(folder))
@@ -78,9 +82,7 @@ def load(description: Description, runtime: Runtime, key: str) -> TorchEncoder:
     return of_tensors(description, read_checkpoint(description.weights[0], key).tensors, runtime, key)
 
 
-def of_tensors(
-    description: Description, given: Mapping[str, torch.Tensor], runtime: Runtime, key: str
-) -> TorchEncoder:
+def of_tensors(description: Description, given: Mapping[str, torch.Tensor], runtime: Runtime, key: str) -> TorchEncoder:
     """The network with these weights, every one in its place."""
     facts, tensors = dict(description.facts), dict(given)
     for name in HARMLESS:

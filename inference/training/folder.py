@@ -43,7 +43,11 @@ def write(
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     kind, facts = _form(description, "training.base")
     if kind == "tutorial":
-        told = {"format": OWN, "architecture": "tutorial", "preprocessing": json.dumps(asdict(preprocessing))}
+        told: dict[str, Any] = {
+            "format": OWN,
+            "architecture": "tutorial",
+            "preprocessing": json.dumps(asdict(preprocessing)),
+        }
         save_file(tensors, folder / TUTORIAL, told)
     else:
         save_file(tensors, folder / WEIGHTS)
@@ -115,14 +119,23 @@ def versions() -> dict[str, str]:
 
 def readme(card: Mapping[str, Any]) -> str:
     """The model card: every value of the card, as text that Markdown does not read."""
-    lines = ["# A CLIP trained by clipscope", "", "Use: `python run.py encoder=checkpoint encoder.path=<this folder>`", ""]
-    for part, values in card.items():
-        if isinstance(values, Mapping):
-            lines += [f"## {_plain(part)}", "", "| | |", "|---|---|"]
-            lines += [f"| {_plain(name)} | {_plain(value)} |" for name, value in values.items()] + [""]
-        else:
-            lines += [f"- {_plain(part)}: {_plain(values)}"]
-    return "\n".join(lines).rstrip() + "\n"
+    use = "Use: `python run.py encoder=checkpoint encoder.path=<this folder>`"
+    lines = ["# A CLIP trained by clipscope", "", use, ""]
+    parts = {part: values for part, values in card.items() if isinstance(values, Mapping)}
+    if (seen := only_seen(card)) is not None:
+        said = f"It began from nothing and has seen {_plain(seen)} alone: of other images its vectors mean little."
+        lines += [said, ""]
+    lines += [f"- {_plain(part)}: {_plain(value)}" for part, value in card.items() if part not in parts]
+    for part, values in parts.items():
+        lines += ["", f"## {_plain(part)}", "", "| | |", "|---|---|"]
+        lines += [f"| {_plain(name)} | {_plain(value)} |" for name, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def only_seen(card: Mapping[str, Any]) -> str | None:
+    """The data set outside of which the model knows nothing; None for one that began from another."""
+    base, data = card.get("base") or {}, card.get("data") or {}
+    return str(data["dataset"]) if base.get("kind") == "scratch" and "dataset" in data else None
 
 
 def _plain(value: Any) -> str:

@@ -70,8 +70,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Examples:
-    """pixels: (n, c, h, w) uint8. texts: those that occur, once each. text_of: (n, t) int64, the texts that an image may
-    have, of which one is drawn each time it is seen. meaning: (n,) int64, equal where texts mean the same. train,
+    """pixels: (n, c, h, w) uint8. texts: those that occur, once each. text_of: (n, t) int64, the texts that an image
+    may have, of which one is drawn each time it is seen. meaning: (n,) int64, equal where texts mean the same. train,
     valid: (a,), (b,) int64 rows. asked: (u,) int64, the texts whose vectors `evaluate` wants."""
 
     pixels: np.ndarray
@@ -145,12 +145,20 @@ class _Training:
 
     def run(self) -> Trained:
         """Every epoch that is left."""
+        import torch
+
         self._resume()
-        with _threads(self.threads):
-            if not self.history:
-                self._close_epoch(0, math.nan)
-            while len(self.history) <= self.recipe.epochs and not self.stopped:
-                self._epoch(len(self.history))
+        try:
+            with _threads(self.threads):
+                if not self.history:
+                    self._close_epoch(0, math.nan)
+                while len(self.history) <= self.recipe.epochs and not self.stopped:
+                    self._epoch(len(self.history))
+        except torch.cuda.OutOfMemoryError as error:
+            raise TrainingFailed(
+                f"out of GPU memory with batches of {self.size}: take a smaller batch_size; "
+                "accumulate sums the gradients of several batches"
+            ) from error
         if self.best == 0 and len(self.history) == 1:
             raise TrainingFailed(f"{self.stopped}: nothing was learned before")
         last = {name: tensor.detach().cpu().clone() for name, tensor in self.trainee.network.state_dict().items()}
@@ -279,8 +287,8 @@ class _Training:
         with torch.no_grad():
             for start in range(0, len(rows), self.size):
                 part = self.mixed[start : start + self.size]
-                batch = (torch.from_numpy(v[part]).to(self.trainee.device) for v in (images, own))
-                summed += float(self._compared(*batch, rows[part])) * len(part)
+                left, right = (torch.from_numpy(v[part]).to(self.trainee.device) for v in (images, own))
+                summed += float(self._compared(left, right, rows[part])) * len(part)
         asked = [texts[text] for text in examples.asked]
         wanted = np.stack(asked) if asked else np.empty((0, images.shape[1]), np.float32)
         measures = {name: float(value) for name, value in self.evaluate(images, wanted, told).items()}
@@ -330,7 +338,9 @@ def evaluated(
     scale = trainee.scale()
     wanted = np.stack(texts) if texts else np.empty((0, trainee.dimension), np.float32)
     told = float("nan") if scale is None else float(scale.detach())
-    return {name: float(value) for name, value in evaluate(image_vectors(trainee, examples, rows), wanted, told).items()}
+    return {
+        name: float(value) for name, value in evaluate(image_vectors(trainee, examples, rows), wanted, told).items()
+    }
 
 
 def image_vectors(trainee: Trainee, examples: Examples, rows: np.ndarray) -> np.ndarray:

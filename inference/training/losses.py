@@ -1,8 +1,8 @@
 """What training makes smaller: how far a batch's images are from their own texts, and how near to others.
 
-Row i of `images` and row i of `texts`, (n, d) each, belong together. `meaning` (n,) int64 says which texts mean the same
-(equal captions, one class): then every such pair of the batch is right, not the own one alone, as in UniCL (Yang et al.
-2022); a batch with few classes would else be taught to tell equal texts apart. None: only the own pair is right.
+Row i of `images` and row i of `texts`, (n, d) each, belong together. `meaning` (n,) int64 says which texts mean the
+same (equal captions, one class): then each such pair of the batch is right, not the own one alone, as in UniCL (Yang
+et al. 2022); a batch with few classes would else be taught to tell equal texts apart. None: only the own pair is right.
 """
 
 from __future__ import annotations

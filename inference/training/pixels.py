@@ -1,13 +1,13 @@
 """Images decoded once, to the pixels that a network takes, in one memory-mapped array.
 
-Read like all images are (inference.embed): in worker processes that may crash or hang, shard by shard, so that work which
-was killed goes on where it stood.
+Read like all images are (inference.embed): in worker processes that may crash or hang, shard by shard, so that work
+which was killed goes on where it stood.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ class Pictures:
 def read_pixels(
     paths: Sequence[str], preprocessing: Preprocessing, folder: Path, *, rules: ReadingRules, **how: Any
 ) -> Pictures:
-    """Pixels of the images at `paths`, by the exact way. `folder` keeps them; how: what `embed` takes besides (contents,
-    workers, timeout, progress). Raises EmbeddingFailed and OSError."""
+    """Pixels of the images at `paths`, by the exact way. `folder` keeps them; how: what `embed` takes besides
+    (contents, workers, timeout, progress). Raises EmbeddingFailed and OSError."""
     description = Description("pixels", "pixels of training", preprocessing.words(), "", exact_only=True)
     handle = _Handle("pixels", (), False, description, preprocessing=preprocessing)
     found: Embedded = embed(paths, handle, folder, rules=rules, **how)
@@ -45,7 +45,7 @@ def read_pixels(
 class _Handle(EncoderHandle):
     """What worker processes are sent: how to prepare, and no network."""
 
-    preprocessing: Preprocessing = Preprocessing((1, 1))
+    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing((1, 1)))
 
     def load(self) -> Encoder:
         return _Prepared(self.preprocessing)

@@ -1,8 +1,8 @@
 """A CLIP to begin with: a folder as open_clip reads it, with random weights and a tokeniser made of the texts.
 
-The image tower is a ViT, the text tower a causal transformer whose vector is taken at the mark of the end: OpenAI's form,
-as small as wished. Words are what the texts are split into (letters and digits, or anything else that is not white
-space), made small; the mark of the end has the highest number, because open_clip finds it so.
+The image tower is a ViT, the text tower a causal transformer whose vector is taken at the mark of the end: OpenAI's
+form, as small as wished. Words are what the texts are split into (letters and digits, or anything else that is not
+white space), made small; the mark of the end has the highest number, because open_clip finds it so.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 
 @dataclass(frozen=True)
 class Architecture:
-    """image_size, patch: pixels; width, layers: of the image tower; dimension: of the vectors; context: tokens of a text
-    with the marks of start and end; words: most that the tokeniser knows, the most frequent; 0: CLIP's own tokeniser
-    (49,408 entries) instead. Raises ValueError for what cannot be built, in words."""
+    """image_size, patch: pixels; width, layers: of the image tower; dimension: of the vectors; context: tokens of a
+    text with the marks of start and end; words: most that the tokeniser knows, the most frequent; 0: CLIP's own
+    tokeniser (49,408 entries) instead. Raises ValueError for what cannot be built, in words."""
 
     image_size: int = 32
     patch: int = 8

@@ -23,7 +23,9 @@ HEADS = re.compile(
     r"(visual\.(proj|head\.|attnpool\.)|text_projection|text\.text_projection|text\.proj|(image|text)_projection\.)"
 )
 IMAGE = re.compile(r"(visual\.|image_)")
-DEPTH = re.compile(r"\.(?:resblocks|blocks|layers?|h)\.?(\d+)\.")  # of a block in its tower; layer1 .. layer4 of ResNets
+DEPTH = re.compile(
+    r"\.(?:resblocks|blocks|layers?|h)\.?(\d+)\."
+)  # of a block in its tower; layer1 .. layer4 of ResNets
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,11 @@ class Trainee:
         """From now on these learn, and the rest does not: 'heads' are the projections behind both towers, 'image' and
         'text' one tower with its head, the other locked (Zhai et al. 2022 lock the image tower). The scale learns
         always. Returns those that learn."""
-        chosen = [p for p in self.parameters if p.tower == "" or part == "all" or p.tower == part or (part == "heads" and p.head)]
+        chosen = [
+            p
+            for p in self.parameters
+            if p.tower == "" or part == "all" or p.tower == part or (part == "heads" and p.head)
+        ]
         self.network.requires_grad_(False)
         for parameter in chosen:
             parameter.values.requires_grad_(True)

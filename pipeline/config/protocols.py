@@ -37,7 +37,12 @@ def comparisons(config: Config, places: tuple[Path, ...]) -> list[Comparison]:
     chosen = config.experiment
     settings = _settings(config)
     if chosen.name == "none":
-        found = [(name, row) for name, rows in _known(places) for row in rows if _same_data_and_encoder(settings, row)]
+        found = [
+            (name, row)
+            for name, rows in _known(places, settings)
+            for row in rows
+            if _same_data_and_encoder(settings, row)
+        ]
         told = [_compared(settings, name, row, _composed(name)) for name, row in found]
         return sorted(told, key=lambda one: len(one.differs)) or _of_its_own(chosen)
     if not chosen.published:
@@ -62,15 +67,17 @@ def _row(settings: Mapping[str, Any], chosen: ExperimentSettings) -> PublishedRo
     raise CallError(f"experiment.row = {chosen.row}: no such row{one_of(chosen.row, [row.row for row in rows])}")
 
 
-def _known(places: tuple[Path, ...]) -> Iterator[tuple[str, list[PublishedRow]]]:
-    """Every experiment in conf/ and its rows, read without composing it: a call that names none must not wait."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+def _known(places: tuple[Path, ...], settings: Mapping[str, Any]) -> Iterator[tuple[str, list[PublishedRow]]]:
+    """Experiments in conf/ that may be about this data set, and their rows; read without composing them, and only where
+    the data set's name stands in the file, as every call that names no experiment comes here."""
+    data = settings["dataset"]
     for file in sorted(file for place in places for file in (place / "experiment").glob("[!_]*.yaml")):
-        content = yaml.load(file.read_text(encoding="utf-8"), loader) or {}
+        text = file.read_text(encoding="utf-8")
+        if "published:" not in text or ("dataset." in text and not (data["name"] in text or data["source"] in text)):
+            continue
+        content: Any = OmegaConf.to_container(OmegaConf.create(text))
         section = content.get("experiment") or content
-        yield file.stem, [PublishedRow(**row) for row in section.get("published") or []]
+        yield file.stem, [PublishedRow(**row) for row in section["published"]]
 
 
 def _composed(name: str) -> Config:
@@ -82,17 +89,27 @@ def _composed(name: str) -> Config:
 
 
 def _compared(settings: Mapping[str, Any], name: str, row: PublishedRow, protocol: Config) -> Comparison:
-    told = protocol.experiment
-    unmet = _unmet(settings, row)
-    met = row.where.keys() - {difference.key for difference in unmet}
-    sections = ("dataset", "encoder", *_sections_of(row))
-    expected = _settings(protocol)
-    found = [*unmet, *(d for section in sections for d in _differences(section, settings[section], expected[section]))]
-    differs = {d.key: d for d in reversed(found) if d.key not in met}
-    notes = []
-    if settings["encoder"]["kind"] == "precomputed" != expected["encoder"]["kind"]:
-        notes.append("the vectors were made elsewhere, so what made them is not compared")
-    return Comparison(name, told.source or "", told.decimals, row, list(reversed(differs.values())), notes)
+    told, expected = protocol.experiment, _settings(protocol)
+    differs = {difference.key: difference for difference in _unmet(settings, row)}
+    met = row.where.keys() - differs.keys()
+    sections = [
+        section for section in ("dataset", "encoder", *_sections_of(row)) if _same_table(section, row, expected)
+    ]
+    for section in sections:
+        for difference in _differences(section, settings[section], expected[section]):
+            if difference.key not in met:
+                differs.setdefault(difference.key, difference)
+    elsewhere = settings["encoder"]["kind"] == "precomputed" != expected["encoder"]["kind"]
+    notes = ["the vectors were made elsewhere, so what made them is not compared"] if elsewhere else []
+    return Comparison(name, told.source or "", told.decimals, row, list(differs.values()), notes)
+
+
+def _same_table(section: str, row: PublishedRow, expected: Mapping[str, Any]) -> bool:
+    """False for the data set of a row that is about another than the experiment chooses."""
+    return (
+        section != "dataset"
+        or row.where.get("dataset.name", expected["dataset"]["name"]) == expected["dataset"]["name"]
+    )
 
 
 def _sections_of(row: PublishedRow) -> list[str]:

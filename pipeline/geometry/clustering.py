@@ -81,9 +81,9 @@ def minibatch_kmeans(vectors: Array, k: int, batch_size: int = 1024, n_init: int
     """K-means that moves its centres after every `batch_size` rows, drawn at random. The best of n_init starts.
 
     Sculley (2010), starts by k-means++, tried on a sample. The clusters of `sklearn.cluster.MiniBatchKMeans(k,
-    batch_size=batch_size, n_init=n_init, random_state=seed)` on one thread, ids by falling size. `vectors` (n, d) of any
-    real type. Fewer clusters than k, with a logged warning, where a centre ends as no row's nearest. ValueError unless
-    2 <= k <= n, batch_size and n_init >= 1, and for values that are not finite.
+    batch_size=batch_size, n_init=n_init, random_state=seed)` on one thread, ids by falling size. `vectors` (n, d) of
+    any real type. Fewer clusters than k, with a logged warning, where a centre ends as no row's nearest. ValueError
+    unless 2 <= k <= n, batch_size and n_init >= 1, and for values that are not finite.
 
     >>> minibatch_kmeans(np.array([[0.0], [9.0], [10.0], [11.0]]), k=2).clusters.tolist()
     [1, 0, 0, 0]

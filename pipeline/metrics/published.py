@@ -16,8 +16,8 @@ FEWEST = 2  # values of which a spread can be told
 
 @dataclass(frozen=True)
 class Repeated:
-    """A score over runs that differ in their seeds. mean, sd: of `count` values, sd with n - 1; low, high: where 95 % of
-    single runs lie, as far as so few can tell. NaN where not defined."""
+    """A score over runs that differ in their seeds. mean, sd: of `count` values, sd with n - 1; low, high: where 95 %
+    of single runs lie, as far as so few can tell. NaN where not defined."""
 
     mean: float
     sd: float
@@ -30,8 +30,8 @@ def repeated(values: Sequence[float]) -> Repeated:
     """Mean, standard deviation and the 95 % interval for one more run: mean -+ t sd sqrt(1 + 1/n), Student's t with
     n - 1 degrees of freedom.
 
-    A published score is one run, so it is compared with where one more run would lie, not with the interval of the mean,
-    which any single run leaves if only there are enough of them. Values that are not finite are left out.
+    A published score is one run, so it is compared with where one more run would lie, not with the interval of the
+    mean, which single runs leave if only there are enough of them. Values that are not finite are left out.
 
     >>> found = repeated([0.1, 0.2, 0.3])                # t(0.975, 2) = 4.303, sd = 0.1, sqrt(4/3) = 1.155
     >>> round(found.mean, 3), round(found.sd, 3), round(found.low, 3), round(found.high, 3)

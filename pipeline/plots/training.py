@@ -25,7 +25,7 @@ def training_curves(
 
     Args:
         epochs: (e,) 0 is before the first. losses: name -> (e,), NaN where not known.
-        shares: name -> (e,) in [0, 1], higher is better. chances: what a random order would give for each, NaN: unknown.
+        shares: name -> (e,) in [0, 1], higher is better. chances: what a random order would give for each, or NaN.
         rates: (e,) learning rate at the end of each epoch. best: the epoch whose weights were kept.
     """
     across = 1 if narrow() else 3

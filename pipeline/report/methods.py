@@ -11,6 +11,7 @@ from pipeline.metrics.verdict import ALPHA, ALPHA_ALONE, GATE, SMALLEST
 from pipeline.report import methods_of_robustness as of_robustness
 from pipeline.report import methods_of_words as of_words
 from pipeline.report.recorded import Citations, Record
+from pipeline.report.recorded import choice as _choice
 from pipeline.report.recorded import seed_of as _seed
 from pipeline.report.recorded import setting as _setting
 from pipeline.report.recorded import unit_of as _unit
@@ -28,6 +29,8 @@ WORKS: dict[str, str] = _ELSEWHERE | {
     "Journal of Machine Learning Research 9, 2579-2605.",
     "opentsne": "Policar, P. G., Strazar, M. and Zupan, B. (2024). openTSNE: a modular Python library for t-SNE "
     "dimensionality reduction and embedding. Journal of Statistical Software 109(3), 1-30.",
+    "minibatch": "Sculley, D. (2010). Web-scale k-means clustering. Proceedings of the 19th International Conference "
+    "on World Wide Web, 1177-1178.",
     "spherical": "Dhillon, I. S. and Modha, D. S. (2001). Concept decompositions for large sparse text data using "
     "clustering. Machine Learning 42, 143-175.",
     "faiss": "Douze, M. et al. (2024). The Faiss library. arXiv:2401.08281.",
@@ -85,7 +88,7 @@ def _described(record: Record) -> set[str]:
 
 def _space(record: Record) -> str:
     """The space that was clustered."""
-    in_embedding = _setting(record, "clustering.space") == "embedding" or _setting(record, "projection.name") == "none"
+    in_embedding = _setting(record, "clustering.space") == "embedding" or _choice(record, "projection") == "none"
     return "embeddings" if in_embedding else "projection"
 
 
@@ -237,7 +240,7 @@ _PROJECTION_LINES: dict[str, Callable[[Record], str]] = {
 
 
 def _projection_lines(record: Record) -> list[str]:
-    name = str(_setting(record, "projection.name"))
+    name = _choice(record, "projection")
     line = _PROJECTION_LINES.get(name, lambda _: f"Projection: {name}.")(record)
     if name == "tsne" or _setting(record, "projection.n_components") == 2:
         return [line, "The map is this projection."]
@@ -245,7 +248,7 @@ def _projection_lines(record: Record) -> list[str]:
 
 
 def _where_k_is_selected(record: Record) -> str:
-    return "embeddings" if _setting(record, "projection.name") == "none" else "projection"
+    return "embeddings" if _choice(record, "projection") == "none" else "projection"
 
 
 def _k_selection_lines(record: Record) -> list[str]:
@@ -261,6 +264,14 @@ def _kmeans_line(record: Record, k: float | None) -> str:
     return (
         f"Clustering: k-means of the {_space(record)}, {_k(record, k)}, k-means++ starts, best of "
         f"{_setting(record, 'clustering.n_init')}, {_seed(record, 'clustering.seed')}."
+    )
+
+
+def _minibatch_kmeans_line(record: Record, k: float | None) -> str:
+    return (
+        f"Clustering: mini-batch k-means of the {_space(record)}, {_k(record, k)}, "
+        f"{number(_setting(record, 'clustering.batch_size'))} images at a time, best of "
+        f"{_setting(record, 'clustering.n_init')} starts, {_seed(record, 'clustering.seed')}."
     )
 
 
@@ -299,6 +310,7 @@ def _hdbscan_settings(record: Record) -> str:
 
 _CLUSTERING_LINES: dict[str, Callable[[Record, float | None], str]] = {
     "kmeans": _kmeans_line,
+    "minibatch_kmeans": _minibatch_kmeans_line,
     "spherical_kmeans": _spherical_kmeans_line,
     "gmm": _gmm_line,
     "agglomerative": _agglomerative_line,
@@ -307,7 +319,7 @@ _CLUSTERING_LINES: dict[str, Callable[[Record, float | None], str]] = {
 
 
 def _clustering_line(record: Record, k: float | None) -> str:
-    name = str(_setting(record, "clustering.name"))
+    name = _choice(record, "clustering")
     fallback = lambda record, k: f"Clustering: {name} of the {_space(record)}."  # noqa: E731
     return _CLUSTERING_LINES.get(name, fallback)(record, k)
 
@@ -333,7 +345,7 @@ def _label_structure_lines(record: Record) -> list[str]:
 
 def _clouds(record: Record) -> int:
     """How many clouds went through what the images went through."""
-    flat = _setting(record, "projection.name") == "none"
+    flat = _choice(record, "projection") == "none"
     return int(_setting(record, f"significance.{'embedding_replicates' if flat else 'replicates'}", 0))
 
 
@@ -346,7 +358,15 @@ def _sample_compared(record: Record) -> str:
 
 
 def _same_steps(record: Record) -> str:
-    return "clustering" if _setting(record, "projection.name") == "none" else "projection and clustering"
+    return "clustering" if _choice(record, "projection") == "none" else "projection and clustering"
+
+
+def _repeat_lines(record: Record) -> list[str]:
+    runs = _setting(record, "experiment.repeats", 1)
+    return [
+        f"Repeated: {counted(runs, 'run')} of the same steps in all, each with the seeds of projection and clusterer "
+        "one higher; the interval is that of one more run (Student's t)."
+    ]
 
 
 def _trust_lines(record: Record) -> list[str]:
@@ -388,6 +408,7 @@ _STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
     "k_selection": _k_selection_lines,
     "cluster_metrics": _score_lines,
     "label_structure": _label_structure_lines,
+    "repeats": _repeat_lines,
     "significance": _trust_lines,
 } | of_words.LINES | of_robustness.LINES
 
@@ -402,6 +423,7 @@ _ORDER = (
     "clustering",
     "cluster_metrics",
     "label_structure",
+    "repeats",
     "significance",
     *of_words.LINES,
     *of_robustness.LINES,
@@ -517,7 +539,7 @@ _PROJECTION_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
 
 
 def _projection_sentence(record: Record, cite: Citations) -> str:
-    name = str(_setting(record, "projection.name"))
+    name = _choice(record, "projection")
     sentence = _PROJECTION_SENTENCES.get(name, lambda *_: f"Embeddings were projected with {name}.")(record, cite)
     if name == "none":
         return sentence
@@ -547,6 +569,14 @@ def _kmeans_sentence(record: Record, k: float | None, cite: Citations) -> str:
     return (
         f"{_clustered(record)} by k-means "
         f"{cite('lloyd', 'kmeans++')} ({_k(record, k)}, best of {_setting(record, 'clustering.n_init')} "
+        f"initialisations, {_seed(record, 'clustering.seed')}; scikit-learn {cite('scikit-learn')})."
+    )
+
+
+def _minibatch_kmeans_sentence(record: Record, k: float | None, cite: Citations) -> str:
+    return (
+        f"{_clustered(record)} by mini-batch k-means {cite('minibatch', 'kmeans++')} ({_k(record, k)}, batches of "
+        f"{_setting(record, 'clustering.batch_size')}, best of {_setting(record, 'clustering.n_init')} "
         f"initialisations, {_seed(record, 'clustering.seed')}; scikit-learn {cite('scikit-learn')})."
     )
 
@@ -588,6 +618,7 @@ def _hdbscan_sentence(record: Record, k: float | None, cite: Citations) -> str:
 
 _CLUSTERING_SENTENCES: dict[str, Callable[[Record, float | None, Citations], str]] = {
     "kmeans": _kmeans_sentence,
+    "minibatch_kmeans": _minibatch_kmeans_sentence,
     "spherical_kmeans": _spherical_kmeans_sentence,
     "gmm": _gmm_sentence,
     "agglomerative": _agglomerative_sentence,
@@ -596,14 +627,14 @@ _CLUSTERING_SENTENCES: dict[str, Callable[[Record, float | None, Citations], str
 
 
 def _clustering_sentence(record: Record, k: float | None, cite: Citations) -> str:
-    name = str(_setting(record, "clustering.name"))
+    name = _choice(record, "clustering")
     fallback = lambda record, k, cite: f"The {_space(record)} was clustered by {name}."  # noqa: E731
     return _CLUSTERING_SENTENCES.get(name, fallback)(record, k, cite)
 
 
 def _score_sentence(record: Record, cite: Citations) -> str:
     spaces = "in the embedding space"
-    if _setting(record, "projection.name") != "none":
+    if _choice(record, "projection") != "none":
         spaces = "in the projection and, for the same clusters, in the embedding space"
     text = (
         f"Clusters were scored by the silhouette {cite('silhouette')}, the Calinski-Harabasz index "
@@ -635,6 +666,14 @@ def _label_structure_sentence(record: Record, cite: Citations) -> str:
         f"{text}. These and the agreement of clusters and labels were compared with {number(count)} permutations of "
         f"the labels {cite('permuted')}, p = (1 + permutations reaching the score) / (1 + permutations) "
         f"{cite('never zero')}."
+    )
+
+
+def _repeat_sentence(record: Record, cite: Citations) -> str:
+    return (
+        f"Projection and clustering were repeated with {_setting(record, 'experiment.repeats', 1)} seeds; we report "
+        "means and standard deviations, and compare published values with the 95 % interval for one more run "
+        f"{cite('one more')}."
     )
 
 
@@ -684,6 +723,7 @@ _STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
     "k_selection": _k_selection_sentence,
     "cluster_metrics": _score_sentence,
     "label_structure": _label_structure_sentence,
+    "repeats": _repeat_sentence,
     "significance": _trust_sentence,
 } | of_words.SENTENCES | of_robustness.SENTENCES
 

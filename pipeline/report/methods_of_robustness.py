@@ -22,7 +22,13 @@ def _definitions(record: Record) -> str:
 
 
 def _names(record: Record) -> str:
-    return ", ".join(str(name).replace("_", " ") for name in setting(record, "robustness.perturbations", []))
+    names = [str(name) for name in setting(record, "robustness.perturbations", [])]
+    return ", ".join("JPEG compression" if name == "jpeg" else name.replace("_", " ") for name in names)
+
+
+def _occlusion(record: Record) -> str:
+    """It is none of the published ones."""
+    return "; occlusion hides 10 to 50 % of the area" * ("occlusion" in setting(record, "robustness.perturbations", []))
 
 
 def _severities(record: Record) -> str:
@@ -42,7 +48,7 @@ def _lines(record: Record) -> list[str]:
     return [
         f"Robustness: the pixels of {_how_many(record)} were perturbed ({_names(record)}; {_severities(record)} of 5), "
         f"embedded again and assigned anew ({seed}). Parameters {_definitions(record)}; lengths grow with the shorter "
-        "side; occlusion hides 10 to 50 % of the area.",
+        f"side{_occlusion(record)}.",
         "A new vector is placed in the projection by its own transform, where clusters were found there. Changes count "
         "from what the same rule says of the unperturbed image. Class centres leave out the image's own "
         f"{unit_of(record)}.",
@@ -55,11 +61,11 @@ def _sentence(record: Record, cite: Citations) -> str:
     unit = unit_of(record).split(" ")[0]
     return (
         f"Robustness was assessed on {_how_many(record)}: their pixels were perturbed ({_names(record)}, "
-        f"{_severities(record)}) with the parameters {_definitions(record)} {cite('corruptions')}, embedded again by "
-        "the same encoder and assigned to the same clusters; we report the share of images that changed their "
-        f"cluster, with 95 % bootstrap percentile intervals over {unit}s {_source(record, cite)}, the adjusted Rand "
-        "index with the clean assignment, the cosine similarity to the clean vector and the share nearest to the "
-        "centre of their own class."
+        f"{_severities(record)}; parameters {_definitions(record)} {cite('corruptions')}{_occlusion(record)}), "
+        "embedded again by the same encoder and assigned to the same clusters; we report the share of images that "
+        f"changed their cluster, with 95 % bootstrap percentile intervals over {unit}s {_source(record, cite)}, the "
+        "adjusted Rand index with the clean assignment, the cosine similarity to the clean vector and the share "
+        "nearest to the centre of their own class."
     )
 
 

@@ -69,8 +69,8 @@ _PLACES = {
     "search": "search",
     "robustness": "robustness",
 }
-_FIRST = frozenset({"observed_against_null"})  # of its section; the others stand in the order of their names
-_LAST = frozenset({"answers", "errors", "cosine"})
+_FIRST = frozenset({"observed_against_null", "rates"})  # of its section; the others stand in the order of their names
+_LAST = frozenset({"answers", "errors", "cosine", "changed_sheet"})
 
 
 def _caption(stage: str, name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.report.words import look_up
+from pipeline.schema import choice_of
 
 Record = Mapping[str, Any]
 
@@ -31,6 +32,12 @@ class Citations:
 def setting(record: Record, dotted: str, default: Any = "?") -> Any:
     """A value of the run's config."""
     return look_up(record, f"config.{dotted}", default)
+
+
+def choice(record: Record, group: str) -> str:
+    """Which shipped choice of a group the run took, whatever the user's own is called; '?' where it is not recorded."""
+    section = look_up(record, f"config.{group}")
+    return choice_of(group, section) if isinstance(section, Mapping) and section else "?"
 
 
 def seed_of(record: Record, dotted: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.report.words import NONE, counted, is_missing, number, score
-from pipeline.report.zero_shot import Tables, ends, percent
+from pipeline.report.zero_shot import Tables, percent
 
 CLEAN = "none"
 _SETS = {
@@ -30,8 +30,14 @@ def rows(run: Tables) -> list[dict[str, Any]]:
 def name(row: Mapping[str, Any]) -> str:
     """Of a perturbation, in words."""
     if row["perturbation"] == CLEAN:
-        return "as they are, read again"
+        return "as they are"
     return "JPEG" if row["perturbation"] == "jpeg" else str(row["perturbation"]).replace("_", " ")
+
+
+def span(row: Mapping[str, Any]) -> str:
+    """The 95 % interval of the share that changed, '' where there is none."""
+    low, high = row["flip_low"], row["flip_high"]
+    return "" if is_missing(low) or is_missing(high) else f"{100 * low:.1f} to {percent(high)}"
 
 
 def cells(run: Tables) -> list[list[str]]:
@@ -42,7 +48,7 @@ def cells(run: Tables) -> list[list[str]]:
             number(row["severity"]) if row["severity"] else NONE,
             number(row["images"]),
             percent(row["flip_rate"]),
-            ends(row, "flip_low", "flip_high") or NONE,
+            span(row) or NONE,
             *(score(row[key]) for key in ("ari", "cosine")),
             percent(row["accuracy"]),
             *(score(row[key]) for key in ("reclustered_silhouette", "reclustered_ari")),
@@ -58,10 +64,9 @@ def answer(run: Tables) -> str:
         return ""
     most, least = found[0], min(found, key=lambda row: row["flip_rate"])
     severity = most["severity"]
-    span = ends(most, "flip_low", "flip_high")
     text = (
         f"{percent(most['flip_rate'])} of the images change their cluster under {name(most)} of severity {severity}"
-        + (f" (95 %: {span})" if span else "")
+        + (f" (95 %: {ends})" if (ends := span(most)) else "")
     )
     if name(least) != name(most):
         text += f", {percent(least['flip_rate'])} under {name(least)}" + (
@@ -102,10 +107,11 @@ def protocol(run: Tables) -> str:
     if not run.has("robustness_protocol"):
         return ""
     told = run.table("robustness_protocol").to_dict("records")[0]
-    rule = "the same centre as before" if told["rule"] == "centre" else "the nearest other image's cluster"
+    centre = told["rule"] == "centre"
+    rule = "the nearest of the run's own centres" if centre else "the cluster of the nearest other image"
     text = (
-        f"{counted(told['images'], 'image')}, perturbed as in {_SETS[told['definitions']]}, were embedded again; each "
-        f"belongs to {rule}, in the {told['space']}"
+        f"{counted(told['images'], 'image')}, perturbed as in {_SETS[told['definitions']]}, were embedded again, and "
+        f"each was assigned to {rule}, in the {told['space']}"
     )
     text += f", because {told['why']}. " if told["why"] else ". "
     agrees = told["agrees"]

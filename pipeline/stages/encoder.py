@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,8 @@ from pipeline.errors import CallError
 from pipeline.schema import PrecomputedEncoder, plain
 from pipeline.stage import Stage, Workspace
 
+log = logging.getLogger(__name__)
+
 
 def run(settings: Any, workspace: Workspace) -> dict[str, Any]:
     """A handle on the encoder that the config describes, or on vectors that exist already."""
@@ -25,7 +29,27 @@ def run(settings: Any, workspace: Workspace) -> dict[str, Any]:
         described = _described(settings, workspace)
     except EncoderError as error:
         raise CallError(f"{error.key}: {error.message}") from error
+    _warn_of_other_images(settings, described)
     return {"encoder": described, "text_encoder": described}
+
+
+def _warn_of_other_images(settings: Any, handle: EncoderHandle) -> None:
+    """A checkpoint of ours that began from nothing knows the data set that it has seen, and no other."""
+    if handle.kind != "checkpoint":
+        return
+    from inference.training.folder import CARD, only_seen
+
+    try:
+        card = json.loads(Path(handle.description.weights[0]).with_name(CARD).read_text(encoding="utf-8"))
+        seen = only_seen(card)
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):  # none, or somebody else's
+        return
+    if seen is not None and seen != settings.dataset.name:
+        log.warning(
+            "this checkpoint (%s) has never seen any images but those of %s: of %s its vectors mean little, and no "
+            "score of them speaks for CLIP",
+            handle.description.model, seen, settings.dataset.name,
+        )  # fmt: skip
 
 
 def _described(settings: Any, workspace: Workspace) -> EncoderHandle:
@@ -58,7 +82,7 @@ STAGE = Stage(
     name="encoder",
     needs=(),
     makes=("encoder", "text_encoder"),
-    settings=("encoder", "paths", "device", "precision"),
+    settings=("encoder", "paths", "device", "precision", "dataset"),
     run=run,
     fingerprints=fingerprints,
     unsaved=("encoder", "text_encoder"),

@@ -33,7 +33,7 @@ def run(
     zero_shot_scores: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """`experiment_scores`: a row for each published score that this run has too."""
-    measured = _Measured(cluster_scores, repeat_scores, null_scores, label_structure, zero_shot_scores)
+    measured = _Measured(len(images), cluster_scores, repeat_scores, null_scores, label_structure, zero_shot_scores)
     k = None if clustering_summary is None else int(clustering_summary.set_index("name")["value"]["k"])
     rows = []
     for told in settings.experiment.compared:
@@ -56,7 +56,7 @@ def run(
                     "over": "images" if key.startswith(ZERO_SHOT) else "seeds",
                     "runs": found.count,
                     "null_mean": null,
-                    "null": what,
+                    "null": "" if math.isnan(null) else what,
                     "verdict": DIFFERS if differs else verdict(published, found.low, found.high, told.decimals),
                     "differs": differs,
                     "notes": "; ".join(told.notes),
@@ -68,8 +68,9 @@ def run(
 
 @dataclass(frozen=True)
 class _Measured:
-    """What the run has measured; None of what it has not."""
+    """What the run has measured of so many images; None of what it has not."""
 
+    images: int
     clusters: pd.DataFrame | None
     repeats: pd.DataFrame | None
     nulls: pd.DataFrame | None
@@ -94,14 +95,15 @@ class _Measured:
 
     def null(self, key: str) -> tuple[float, str]:
         """What the same score is where there is nothing to find, and what that is in words; NaN, '' if not known."""
-        stage, space, name = (key.split("/") + [""])[:3]
+        stage, space, name = [*key.split("/"), ""][:3]
         if stage == ZERO_SHOT and self.zero_shot is not None:
             return float(self.zero_shot.set_index("name")["value"]["majority"]), "always the largest class"
         if space == "labels" and self.labels is not None and name in set(self.labels["name"]):
             return float(self.labels.set_index("name")["permuted_mean"][name]), "permuted labels"
         if self.nulls is not None:
             found = self.nulls[(self.nulls["space"] == space) & (self.nulls["name"] == name)]
-            if len(found):
+            grows = name == "calinski_harabasz" and (found["images"] < self.images).any()  # that of a sample is smaller
+            if len(found) and not grows:
                 return float(found["null_mean"].iloc[0]), "clouds without clusters"
         return math.nan, ""
 

@@ -30,8 +30,6 @@ def run(
         log.warning("retrieval: %d of %d images have no caption", len(images) - len(rows), len(images))
     text_of, texts = pd.factorize(captions.iloc[rows])
     found = text_vectors(list(texts), text_encoder, workspace, workspace.folder / "captions")
-    if found.truncated:
-        log.warning("retrieval: %d captions are longer than the model takes and were cut", found.truncated)
     if len(texts) < len(rows):
         log.warning(
             "retrieval: %d images share their caption with others", int(pd.Series(text_of).duplicated(keep=False).sum())

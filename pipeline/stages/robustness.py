@@ -22,6 +22,7 @@ from pipeline.metrics.resampling import units
 from pipeline.schema import (
     Definition,
     KmeansClustering,
+    MinibatchKmeansClustering,
     PcaProjection,
     PrecomputedEncoder,
     SphericalKmeansClustering,
@@ -40,7 +41,11 @@ log = logging.getLogger(__name__)
 SHOWN = 2  # images of each perturbation, of those that changed sides
 SAME = 0.999  # cosine of an image's vector with that of the same image read again, below which something is wrong
 AGREE = 0.9  # share of images that keep the run's cluster when they are placed anew, below which it is said
-CENTRED = (KmeansClustering, SphericalKmeansClustering)  # whose clusters are what is nearest to a centre
+CENTRED = (
+    KmeansClustering,
+    MinibatchKmeansClustering,
+    SphericalKmeansClustering,
+)  # whose clusters are what is nearest to a centre
 
 Near = tuple[np.ndarray, np.ndarray]
 Place = Callable[[np.ndarray], np.ndarray]

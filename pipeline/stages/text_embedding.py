@@ -23,12 +23,6 @@ def run(settings: Any, workspace: Workspace, texts: Any, text_encoder: Any) -> d
         raise RunError("texts: there is no entry to encode")
     found = text_vectors(column, text_encoder, workspace, workspace.folder, settings.text.prefix or "")
     count = len(column)
-    if found.truncated:
-        log.warning("%d of %d texts are longer than the model takes and were cut", found.truncated, count)
-    if found.unknown:
-        log.warning(
-            "%d of %d texts hold nothing that the tokenizer knows, so their vectors say nothing", found.unknown, count
-        )
     told = {
         "texts": count,
         "dimension": found.vectors.shape[1],

@@ -29,9 +29,23 @@ WAYS = ("image_to_text", "text_to_image")
 FEWEST = 2  # images, and different texts, of which each part must have so many
 # what a setting that is null means: by recipe, and from scratch or from a base
 USUAL: dict[str, dict[str, Any]] = {
-    "scratch": {"epochs": 30, "batch_size": 128, "lr": 5e-4, "weight_decay": 0.2, "schedule": "cosine", "patience": None},
+    "scratch": {
+        "epochs": 30,
+        "batch_size": 128,
+        "lr": 5e-4,
+        "weight_decay": 0.2,
+        "schedule": "cosine",
+        "patience": None,
+    },
     "base": {"epochs": 10, "batch_size": 128, "lr": 1e-5, "weight_decay": 0.1, "schedule": "cosine", "patience": None},
-    "tutorial": {"epochs": 20, "batch_size": 32, "lr": 1e-4, "weight_decay": 1e-3, "schedule": "plateau", "patience": 3},
+    "tutorial": {
+        "epochs": 20,
+        "batch_size": 32,
+        "lr": 1e-4,
+        "weight_decay": 1e-3,
+        "schedule": "plateau",
+        "patience": 3,
+    },
 }
 
 
@@ -55,7 +69,9 @@ def run(
     leaks = rows_of.leaked(candidates, table["part"].to_numpy())
     for part, count in leaks.items():
         if count:
-            log.warning("training: %d images of the %s split are, to the byte, images that are learned from", count, part)
+            log.warning(
+                "training: %d images of the %s split are, to the byte, images that are learned from", count, part
+            )
     recipe = _recipe(chosen, training_base, begun, data)
     trained = _train(begun, data, recipe, workspace, settings)
     return _results(settings, workspace, begun, data, recipe, trained, table, leaks)
@@ -88,7 +104,7 @@ def _must_differ(texts: Texts, usable: np.ndarray) -> None:
     count = len(np.unique(texts.meaning[usable]))
     if count < FEWEST:
         what = "class names" if texts.by_class else "captions"
-        said = f"all {what} are equal" if count else f"no image has one of the {what}"
+        said = f"all {what} are equal" if count else "the data set has neither captions nor labels"
         raise RunError(f"training: {said}: there is nothing to tell apart")
 
 
@@ -102,7 +118,9 @@ def _begin(settings: Any, workspace: Workspace, start: Start, texts: Texts, lear
         if handle is None:
             shape = rows_of.architecture(settings.training)
             occurring = texts.of[learned].ravel()
-            folder = make(workspace.folder / "scratch", shape, [texts.texts[i] for i in occurring], settings.training.seed)
+            folder = make(
+                workspace.folder / "scratch", shape, [texts.texts[i] for i in occurring], settings.training.seed
+            )
             look = Look(workspace.folder, lambda path: "")
             name = f"local-dir:{folder}"
             given = dict.fromkeys(("pretrained", "revision", "mean", "std", "resize", "interpolation"))
@@ -121,8 +139,9 @@ def _read(settings: Any, workspace: Workspace, table: pd.DataFrame, preprocessin
     contents = table["content_hash"].str.partition(" turned ")[0].array
     try:
         return read_pixels(
-            table["path"].array, preprocessing, workspace.folder / "pixels", rules=ReadingRules(**plain(settings.images)),
-            contents=contents, workers=workspace.workers, timeout=workspace.timeout, progress=workspace.progress,
+            table["path"].array, preprocessing, workspace.folder / "pixels",
+            rules=ReadingRules(**plain(settings.images)), contents=contents, workers=workspace.workers,
+            timeout=workspace.timeout, progress=workspace.progress,
         )  # fmt: skip
     except EmbeddingFailed as error:
         log.error("reading failed:\n%s", error)
@@ -178,7 +197,7 @@ def _recipe(chosen: TrainingSettings, start: Start, begun: _Begun, data: _Data) 
         log.warning("training: equal texts count as wrong for each other (training.positives=own)")
     if chosen.positives is Positives.shared and tutorial:
         log.warning("training.positives: has no effect with training.recipe=tutorial, whose targets are soft")
-    loss = "tutorial" if tutorial else "sigmoid" if begun.trainee.bias() is not None else "contrastive"
+    loss: Any = "tutorial" if tutorial else "sigmoid" if begun.trainee.bias() is not None else "contrastive"
     return Recipe(
         **(filled | {"batch_size": batch}),
         loss=loss,
@@ -255,7 +274,9 @@ class _Judge:
         _, by_image = retrieval.image_ranks(images, own, rows, self.text_of)
         ranks = (by_image.shared, retrieval.caption_ranks(images, own, rows, self.text_of).shared)
         told = {
-            f"{way}_recall_at_{k}": float((found <= k).mean()) for way, found in zip(WAYS, ranks, strict=True) for k in AT
+            f"{way}_recall_at_{k}": float((found <= k).mean())
+            for way, found in zip(WAYS, ranks, strict=True)
+            for k in AT
         }
         return told | self._zero_shot(images, prompts, scale)
 
@@ -277,7 +298,7 @@ class _Judge:
 
         n = len(self.text_of)
         copies = np.bincount(self.text_of)
-        told = {}
+        told: dict[str, float] = {}
         for k, text, image in zip(
             AT,
             retrieval.chance(np.ones(n, np.int64), len(self.own)),
@@ -308,7 +329,11 @@ def _results(
     card = _card(settings, workspace, begun, data, recipe, trained, summary)
     place, description = workspace.folder, trainee.handle.description
     best = folder.write(
-        place / "checkpoint", description, trainee.network.state_dict(), trainee.preprocessing, card | {"epoch": trained.best}
+        place / "checkpoint",
+        description,
+        trainee.network.state_dict(),
+        trainee.preprocessing,
+        card | {"epoch": trained.best},
     )
     last = folder.write(
         place / "last", description, trained.last, trainee.preprocessing, card | {"epoch": len(trained.history) - 1}
@@ -338,7 +363,13 @@ def _summary(data: _Data, made: _Trained, leaks: Mapping[str, int], table: pd.Da
 
 
 def _card(
-    settings: Any, workspace: Workspace, begun: _Begun, data: _Data, recipe: Any, trained: Any, summary: dict[str, float]
+    settings: Any,
+    workspace: Workspace,
+    begun: _Begun,
+    data: _Data,
+    recipe: Any,
+    trained: Any,
+    summary: dict[str, float],
 ) -> dict[str, Any]:
     """What has to be known of a checkpoint to believe it later."""
     from inference.training.folder import versions
@@ -352,11 +383,11 @@ def _card(
         "stopped": trained.stopped,
         "base": begun.base,
         "data": {"dataset": settings.dataset.name, "fingerprint": _fingerprint(data), "classes": classes},
-        "texts": {"captions": "labels" if data.texts.by_class else "column", "templates": list(settings.prompts.templates),
-                  "names": list(chosen.names)},
+        "texts": {"captions": "labels" if data.texts.by_class else "column",
+                  "templates": list(settings.prompts.templates), "names": list(chosen.names)},
         "recipe": plain(asdict(recipe)) | {"threads": trained.threads, "device": begun.trainee.device.split(":")[0]},
         **shape,
-        "metrics": {name: value for name, value in summary.items()},
+        "metrics": summary,
         "versions": versions(),
     }  # fmt: skip
 
@@ -384,7 +415,8 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
     table = made["training_curves"]
     summary = made["training_summary"].set_index("name")["value"]
-    names = {f"{WAYS[0]}_recall_at_1": "text by image, recall at 1", f"{WAYS[1]}_recall_at_1": "image by text, recall at 1",
+    names = {f"{WAYS[0]}_recall_at_1": "text by image, recall at 1",
+             f"{WAYS[1]}_recall_at_1": "image by text, recall at 1",
              "zero_shot_top1": "zero-shot accuracy"}  # fmt: skip
     shown = [name for name in names if name in table]
     figure = training_curves(
@@ -407,7 +439,9 @@ def refuse(facts: Facts, settings: Any) -> str | None:
         return "the data set has no captions"
     if not facts.captioned or wanted is TrainingCaptions.labels:
         if not facts.classes:
-            return "the data set has neither captions nor labels" if not facts.captioned else "the data set has no labels"
+            return (
+                "the data set has neither captions nor labels" if not facts.captioned else "the data set has no labels"
+            )
         if len(facts.classes) < FEWEST:
             return f"the data set has one class, '{facts.classes[0]}', and no captions: there is nothing to tell apart"
     return None
@@ -431,5 +465,14 @@ STAGE = Stage(
     refuse=refuse,
     keyed=_keyed,
     reads=True,
-    packages=("numpy", "torch", "open_clip_torch", "transformers", "tokenizers", "timm", "Pillow", "opencv-python-headless"),
+    packages=(
+        "numpy",
+        "torch",
+        "open_clip_torch",
+        "transformers",
+        "tokenizers",
+        "timm",
+        "Pillow",
+        "opencv-python-headless",
+    ),
 )

@@ -51,7 +51,12 @@ def _no_hashes(paths: Any) -> list[str]:
 
 def _refuse_idle(chosen: TrainingSettings) -> None:
     base = chosen.base.value
-    takes = {"scratch": (), "openai": ("model", "weights"), "open_clip": ("model", "weights"), "checkpoint": ("weights",)}
+    takes = {
+        "scratch": (),
+        "openai": ("model", "weights"),
+        "open_clip": ("model", "weights"),
+        "checkpoint": ("weights",),
+    }
     for name in ("model", "weights"):
         if getattr(chosen, name) is not None and name not in takes[base]:
             raise CallError(f"training.{name}: has no effect with training.base={base}")
@@ -60,7 +65,7 @@ def _refuse_idle(chosen: TrainingSettings) -> None:
         raise CallError(f"training.{needed}: must be given with training.base={base}")
     if chosen.recipe is TrainingRecipe.tutorial and base not in ("scratch", "checkpoint"):
         raise CallError(
-            f"training.base = {base}: the tutorial recipe trains the tutorial's own network: scratch, or a checkpoint of it"
+            f"training.base = {base}: the tutorial recipe trains the tutorial's own network: scratch, or its checkpoint"
         )
 
 
@@ -86,7 +91,9 @@ def _handle(settings: Any, workspace: Workspace) -> EncoderHandle | None:
         return describe_towers(look)
     handle = describe(base, _arguments(chosen, base), False, look)
     if handle.description.text_fingerprint is None:
-        raise EncoderError(f"{handle.description.model} sees images only; with a text side: {TEXT_SIDES}", "encoder.model")
+        raise EncoderError(
+            f"{handle.description.model} sees images only; with a text side: {TEXT_SIDES}", "encoder.model"
+        )
     must_be_writable(handle.description, "training.base")
     is_tutorial = handle.description.name == "checkpoint" and "kind" not in dict(handle.description.facts)
     if is_tutorial != (chosen.recipe is TrainingRecipe.tutorial):

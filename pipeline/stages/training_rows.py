@@ -56,7 +56,9 @@ def more_names(chosen: TrainingSettings) -> dict[str, list[str]]:
     return names
 
 
-def texts_of(table: pd.DataFrame, chosen: TrainingSettings, templates: Sequence[str], called: Mapping[str, str]) -> Texts:
+def texts_of(
+    table: pd.DataFrame, chosen: TrainingSettings, templates: Sequence[str], called: Mapping[str, str]
+) -> Texts:
     """Of the rows of `candidates`. called: label -> name in prompts, where it is not the label itself."""
     captions = table["caption"].fillna("").str.strip()
     by_class = chosen.captions is TrainingCaptions.labels

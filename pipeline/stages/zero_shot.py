@@ -90,8 +90,6 @@ def _class_vectors(settings: Any, classes: Classes, encoder: Any, workspace: Wor
     texts = [template.replace("{}", name) for name in classes.prompts for template in templates]
     texts += [settings.zero_shot.none_prompt] if classes.none else []
     found = text_vectors(texts, encoder, workspace, workspace.folder / "prompts")
-    if found.truncated:
-        log.warning("zero_shot: %d prompts are longer than the model takes and were cut", found.truncated)
     own = len(classes.prompts)
     vectors = metric.ensembled(found.vectors[: own * len(templates)].reshape(own, len(templates), -1))
     return np.concatenate([vectors, found.vectors[own * len(templates) :]])

@@ -13,7 +13,7 @@ from pipeline.run_dir import Run, load_run
 from tests.cli.command import Clipscope, Result
 from tests.cli.data import class_folders
 from tests.cli.spoken import CAPTIONS, CLASSES, WORDS, cosines, spoken
-from tests.inference.encoders.clips import TINY_VIT, random_state, save_archive
+from tests.inference.encoders.clips import TINY_VIT, random_state, save_safetensors
 
 STAGES = "stages=[clustering,zero_shot,retrieval,tagging,naming,image_index,search]"
 CHOSEN = ("projection=pca", "clustering.k=3", "text=words", f"text.words=[{','.join(WORDS)}]", "tagging.k=2",
@@ -93,14 +93,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clipscope, tuple[str
     """A command line with twelve images in two classes, a small random CLIP and a corpus; and the encoder's words."""
     place = tmp_path_factory.mktemp("clip")
     class_folders(place / "images", {"cats": 6, "dogs": 6})
-    save_archive(place / "tiny.pt", random_state(TINY_VIT), TINY_VIT)
+    save_safetensors(place / "tiny.safetensors", random_state(TINY_VIT))
     corpus = place / "corpus"
     (corpus / "more").mkdir(parents=True)
     (corpus / "animals.txt").write_text("a brown cat\na dog in the grass\n\na brown cat\n", encoding="utf-8")
     (corpus / "more" / "places.txt").write_text(
         "".join(f"the old house near the green tree, number {i}\n" for i in range(5)), encoding="utf-8"
     )
-    encoder = ("encoder=openai", f"encoder.weights={place}/tiny.pt", "device=cpu", "precision.mode=fp32")
+    encoder = ("encoder=openai", f"encoder.weights={place}/tiny.safetensors", "device=cpu", "precision.mode=fp32")
     return Clipscope(place), encoder
 
 
@@ -204,10 +204,14 @@ def test_an_index_of_another_encoder_or_damaged(clip: tuple[Clipscope, tuple[str
     cli, encoder = clip
     made = cli("analysis=text_index", *encoder, "text=words", "text.words=[a cat,a dog]")
     words = ("analysis=tagging", "dataset=folders", f"dataset.root={cli.place}/images", "device=cpu")
-    save_archive(tmp_path / "other.pt", random_state(TINY_VIT, seed=1), TINY_VIT)
+    save_safetensors(tmp_path / "other.safetensors", random_state(TINY_VIT, seed=1))
     runs = len(cli.folders())
     other = cli(
-        *words, "encoder=openai", f"encoder.weights={tmp_path}/other.pt", f"tagging.index={made.folder}", status=2
+        *words,
+        "encoder=openai",
+        f"encoder.weights={tmp_path}/other.safetensors",
+        f"tagging.index={made.folder}",
+        status=2,
     )
     assert "tagging.index: its texts were encoded with openai CLIP" in other.err
     assert "vectors of different encoders do not compare" in other.err

@@ -18,6 +18,7 @@ from pipeline.geometry.clustering import (
     gaussian_mixture,
     hdbscan,
     kmeans,
+    minibatch_kmeans,
     spherical_kmeans,
 )
 
@@ -112,6 +113,7 @@ def _blobs(n: int = 90) -> tuple[np.ndarray, np.ndarray]:
 
 CLUSTERERS: dict[str, Callable[[np.ndarray], Clustering]] = {
     "kmeans": lambda vectors: kmeans(vectors, 2),
+    "minibatch_kmeans": lambda vectors: minibatch_kmeans(vectors, 2, 20),
     "spherical_kmeans": lambda vectors: spherical_kmeans(vectors, 2),
     **{
         f"gmm {kind}": (lambda vectors, kind=kind: gaussian_mixture(vectors, 2, kind))
@@ -180,6 +182,10 @@ def test_the_results_of_the_libraries() -> None:
     mixed = mixture.GaussianMixture(4, covariance_type="tied", n_init=2, random_state=5)
     pairs = [
         (gaussian_mixture(vectors, 4, "tied", 2, 5), mixed),
+        (
+            minibatch_kmeans(vectors, 4, 30, 2, 5),
+            cluster.MiniBatchKMeans(4, batch_size=30, n_init=2, random_state=5),
+        ),
         (agglomerative(vectors, 4, "average"), cluster.AgglomerativeClustering(4, linkage="average")),
         (hdbscan(vectors, 6, 3), cluster.HDBSCAN(min_cluster_size=6, min_samples=3, copy=True)),
     ]  # fmt: skip
@@ -236,7 +242,7 @@ def test_min_samples_is_lowered_and_it_says_to_what(caplog: pytest.LogCaptureFix
 
 
 def test_wrong_calls_of_every_clusterer() -> None:
-    for cluster in (spherical_kmeans, gaussian_mixture, agglomerative):
+    for cluster in (minibatch_kmeans, spherical_kmeans, gaussian_mixture, agglomerative):
         for k in (1, 5):
             with pytest.raises(ValueError, match=f"k must lie between 2 and the number of images, 4, got {k}"):
                 cluster(np.ones((4, 2)), k)
@@ -247,5 +253,7 @@ def test_wrong_calls_of_every_clusterer() -> None:
             hdbscan(np.ones((4, 2)), size)
     with pytest.raises(ValueError, match="n_iter must be at least 1"):
         spherical_kmeans(np.eye(4), 2, n_iter=0)
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        minibatch_kmeans(np.eye(4), 2, batch_size=0)
     with pytest.raises(ValueError, match="full covariances of 5,000 dimensions do not fit into memory: take"):
         gaussian_mixture(np.ones((4, 5000)), 2)

@@ -189,6 +189,13 @@ def test_a_near_way_is_kept(tmp_path: Path, handle: EncoderHandle) -> None:
     assert made.fidelity.images == 16
 
 
+def test_few_texts_are_computed_exactly(tmp_path: Path, handle: EncoderHandle) -> None:
+    """A query: nothing is loaded twice to compare ways."""
+    made = embed_texts(some(16), fast(handle, 0.9), tmp_path / "f")
+    assert made.handle.runtime == Runtime() and made.fidelity is None
+    assert same(made, embed_texts(some(16), handle, tmp_path / "e"))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_far_way_is_given_up(
     tmp_path: Path, handle: EncoderHandle, workers: int, caplog: pytest.LogCaptureFixture

@@ -22,7 +22,9 @@ def test_curves(width: float, epochs: int) -> None:
         figure = training_curves(steps, losses, shares, [0.1, NAN], np.cos(steps / 60), epochs - 1)
         inside_the_picture(figure)
     said = texts(figure)
-    assert {"Loss", "Validation images", "Learning rate", "training", "zero-shot accuracy", "dotted: by chance"} <= set(said)
+    assert {"Loss", "Validation images", "Learning rate", "training", "zero-shot accuracy", "dotted: by chance"} <= set(
+        said
+    )
     assert said.count(f"epoch (dashed: the best, {epochs - 1})") == 3
     marked = [line for axes in figure.axes for line in axes.lines if line.get_linestyle() == "--"]
     assert [line.get_xdata()[0] for line in marked] == [epochs - 1] * 3

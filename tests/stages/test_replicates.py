@@ -16,6 +16,7 @@ from pipeline.metrics import blocks
 from pipeline.metrics.nulls import draw_null
 from pipeline.stage import Facts
 from pipeline.stages import replicates as stage
+from pipeline.stages import side_by_side
 from tests.stages.comparing import NONE, PCA, TSNE, UMAP, blobs, chosen, images, replicated
 
 ARRAYS = stage.STAGE.makes
@@ -74,7 +75,7 @@ def test_the_same_with_one_process_and_with_two(
 ) -> None:
     given = chosen(projection, replicates=2, half_samples=1)
     alone = replicated(tmp_path / "alone", blobs(60), given)
-    monkeypatch.setattr(stage, "ALONE_UP_TO", 0)
+    monkeypatch.setattr(side_by_side, "ALONE_UP_TO", 0)
     monkeypatch.setattr(blocks, "workers", lambda: 2)
     same(alone, replicated(tmp_path / "two", blobs(60), given))
 
@@ -104,7 +105,7 @@ def test_what_was_projected_before_a_kill_is_kept(tmp_path: Path, monkeypatch: p
 
 
 def test_an_error_in_a_process_ends_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "ALONE_UP_TO", 0)
+    monkeypatch.setattr(side_by_side, "ALONE_UP_TO", 0)
     monkeypatch.setattr(blocks, "workers", lambda: 2)
     vectors = blobs(60)
     vectors[3, 0] = np.inf

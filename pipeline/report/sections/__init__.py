@@ -10,6 +10,7 @@ from pipeline.report.privacy import Privacy
 from pipeline.report.sections import (
     clusters,
     distances,
+    experiment,
     glance,
     indexes,
     k_selection,
@@ -35,6 +36,7 @@ from pipeline.report.sections import (
 SECTIONS: tuple[Callable[[RunFolder, Privacy], Section | None], ...] = (
     glance.section,
     trust.section,
+    experiment.section,
     protocol.section,
     quality.section,
     distances.section,

@@ -10,6 +10,7 @@ from pipeline.report import naming, zero_shot
 from pipeline.report.methods import stages_done
 from pipeline.report.parts import SPACES, RunFolder, Section, Table, direction, share, span
 from pipeline.report.privacy import Privacy
+from pipeline.report.recorded import choice
 from pipeline.report.trust import QUESTION, answer
 from pipeline.report.words import NONE, about_texts, counted, look_up, number, score, subject
 
@@ -26,7 +27,7 @@ def section(run: RunFolder, privacy: Privacy) -> Section | None:
         "cards": _cards(run),
         "scores": headline(run.metrics),
         "faithfulness": _faithfulness(run),
-        "umap": look_up(run.record, "config.projection.name") == "umap",
+        "umap": choice(run.record, "projection") == "umap",
         "warnings": _warnings(run.record, privacy),
     }
     return Section("glance", "At a glance", content)
@@ -104,7 +105,7 @@ def _cards(run: RunFolder) -> list[tuple[str, str, str]]:
         cards.append(("Encoder", str(encoder.get("model") or encoder.get("name")), more))
     done = stages_done(record)
     if "projection" in done:
-        name = str(look_up(record, "config.projection.name", NONE))
+        name = choice(record, "projection")
         count = look_up(record, "config.projection.n_components")
         names = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA", "none": "none"}
         count = 2 if name == "tsne" else count
@@ -112,8 +113,8 @@ def _cards(run: RunFolder) -> list[tuple[str, str, str]]:
         cards.append(("Projection", names.get(name, name), more))
     if "clustering" in done:
         names = {"kmeans": "k-means", "spherical_kmeans": "spherical k-means", "gmm": "mixture of Gaussians"}
-        names |= {"agglomerative": "agglomerative", "hdbscan": "HDBSCAN"}
-        name = str(look_up(record, "config.clustering.name", NONE))
+        names |= {"minibatch_kmeans": "mini-batch k-means", "agglomerative": "agglomerative", "hdbscan": "HDBSCAN"}
+        name = choice(record, "clustering")
         noise = run.metrics.get("clustering/noise_share", 0)
         more = f"k = {number(run.metrics.get('clustering/k'))}" + (f", {share(noise)} noise" if noise else "")
         if look_up(record, "config.clustering.space") == "embedding":

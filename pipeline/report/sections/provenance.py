@@ -9,10 +9,13 @@ from pipeline.report.parts import RunFolder, Section, Table, filled, text
 from pipeline.report.privacy import Privacy
 from pipeline.report.words import counted, duration, flatten, look_up, moment, number, plain
 
+_ELSEWHERE = ("experiment.published", "experiment.compared")  # in a section of their own
+
 
 def section(run: RunFolder, privacy: Privacy) -> Section | None:
     """Command, code, versions, machine, stages, settings."""
-    settings = [(key, privacy.setting(key, value)) for key, value in flatten(run.record.get("config") or {})]
+    known = [item for item in flatten(run.record.get("config") or {}) if item[0] not in _ELSEWHERE]
+    settings = [(key, privacy.setting(key, value)) for key, value in known]
     facts, stages = _facts(run.record, privacy), _stage_times(run.record, privacy)
     return filled("provenance", "Provenance", facts=facts, stages=stages, settings=settings)
 

@@ -119,7 +119,9 @@ def towers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EncoderHandle:
     image = timm.create_model("resnet50", pretrained=False).state_dict()
     save_file(image, place / "resnet50.a1_in1k.safetensors")
     config = DistilBertConfig(vocab_size=len(WORDS), n_layers=1, dim=64, hidden_dim=64, n_heads=1)
-    text = {name: t.clone() for name, t in DistilBertForMaskedLM(config).state_dict().items() if name.startswith("distil")}
+    text = {
+        name: t.clone() for name, t in DistilBertForMaskedLM(config).state_dict().items() if name.startswith("distil")
+    }
     save_file(text, texts / "model.safetensors")
     (texts / "vocab.txt").write_text("\n".join(WORDS))
     (texts / "config.json").write_text('{"model_type": "distilbert"}')

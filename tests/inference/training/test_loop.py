@@ -30,8 +30,12 @@ def test_it_learns(tmp_path: Path) -> None:
     assert found.history[found.best]["valid_loss"] < found.history[0]["valid_loss"] / 1.5
 
 
-@pytest.mark.parametrize("changes", [{}, {"schedule": "plateau"}, {"augment": "affine", "accumulate": 2, "train": "text"}])
-def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "changes", [{}, {"schedule": "plateau"}, {"augment": "affine", "accumulate": 2, "train": "text"}]
+)
+def test_a_killed_training_goes_on_bit_for_bit(
+    tmp_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = trained(tmp_path / "whole", **changes)
 
     def killed_in(epoch: int) -> None:
@@ -124,7 +128,11 @@ def test_the_best_is_left_in_the_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "moved", "still"),
     [
-        ("text", ["transformer.resblocks.0.mlp.c_fc.weight", "text_projection"], ["visual.proj", "visual.conv1.weight"]),
+        (
+            "text",
+            ["transformer.resblocks.0.mlp.c_fc.weight", "text_projection"],
+            ["visual.proj", "visual.conv1.weight"],
+        ),
         ("image", ["visual.conv1.weight", "visual.proj"], ["text_projection", "token_embedding.weight"]),
         ("heads", ["visual.proj", "text_projection", "logit_scale"], ["visual.conv1.weight", "token_embedding.weight"]),
         ("all", ["visual.conv1.weight", "token_embedding.weight"], []),

@@ -50,8 +50,8 @@ def test_sigmoid_by_hand() -> None:
 
 
 def test_tutorial_by_hand() -> None:
-    """I = diag(1, 2), T = [[1, 0], [1, 1]]: logits T I^T = [[1, 0], [1, 2]]; I I^T = diag(1, 4), T T^T = [[1, 1], [1, 2]],
-    half their sum [[1, .5], [.5, 3]]."""
+    """I = diag(1, 2), T = [[1, 0], [1, 1]]: logits T I^T = [[1, 0], [1, 2]]; I I^T = diag(1, 4), T T^T =
+    [[1, 1], [1, 2]], half their sum [[1, .5], [.5, 3]]."""
     images, texts = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     e = math.exp
     targets = [[e(1) / (e(1) + e(0.5)), e(0.5) / (e(1) + e(0.5))], [e(0.5) / (e(0.5) + e(3)), e(3) / (e(0.5) + e(3))]]
