@@ -98,7 +98,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             images(Path(place) / "images", count)
             words = ["dataset=folders", f"dataset.root={place}/images", "stages=[images]", "embedding.workers=2"]
-            words += network(Path(place)) if asked.network else ["encoder.size=16"]
+            words += network(Path(place)) if asked.network else ["encoder=none", "encoder.size=16"]
             words += [f"paths.outputs={place}/outputs", f"paths.cache={place}/cache"]
             found, seconds = peaks([sys.executable, str(HOME / "run.py"), *words])
         main_one, *others = found.values()

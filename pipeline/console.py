@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 120  # columns in a pipe or a log file, where nothing says how wide it is
+WIDE = 128  # columns in a pipe or a log file, where nothing says how wide it is
 SPACES = ("projection", "embedding", "labels")
 _LEVELS = {"supported": "green", "weak": "yellow", "none": "red", "unknown": "", "": ""}
 
@@ -79,7 +79,10 @@ class Say:
         if line := _labels(run):
             self.out.print(Text(line))
         from pipeline import console_published, console_words
+        from pipeline.report import training
 
+        if found := training.cells(run):
+            self.table("training: the epoch with the smallest validation loss", training.HEADS, found)
         for part in (*console_words.parts(run), *console_published.parts(run)):
             self.out.print(part)
 

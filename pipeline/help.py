@@ -14,16 +14,16 @@ maps, clusters and scores; every run ends with a summary and a report.
 CALLS = """\
 Calls worth copying
   python run.py                                              the built-in default: digits, offline
-  python run.py dataset=folders dataset.root=/images         sub-folders are classes, or one flat folder
-  python run.py dataset=folders 'dataset.pairs=[dogs,/path/a,"cats (2)",/path/b]' analysis=class_distances
-  python run.py dataset=folders dataset.root=/images dataset.recursive=true 'dataset.group="patient(\\d+)"'
+  python run.py encoder=openai dataset=folders dataset.root=/images   sub-folders are classes, or one flat folder
+  python run.py encoder=openai dataset=folders 'dataset.pairs=[dogs,/x/a,"cats (2)",/x/b]' analysis=class_distances
+  python run.py encoder=openai dataset=folders dataset.root=/images 'dataset.group="patient(\\d+)"'
   python run.py -m encoder=none,openai dataset=folders dataset.root=/images dataset.limit=500   two encoders, 500 images
   python run.py 'stages=[class_distances,cluster_metrics]'   stages one by one; what they need comes along
   python run.py -m clustering.k=4,8,16 projection=umap,none  a sweep, with a comparison at its end
   python run.py analysis=zero_shot encoder=openai dataset=folders dataset.root=/images prompts=openai7   classes by text
-  python run.py analysis=search from_run=outputs/... 'search.queries=["a brown cat on a porch"]'   nothing embedded again
+  python run.py analysis=search from_run=outputs/... 'search.queries=["a cat on a porch"]'   nothing embedded again
   python run.py analysis=text_index encoder=openai text=folder text.path=/corpus   an index of texts
-  python run.py analysis=tagging encoder=openai dataset=folders dataset.root=/images tagging.index=outputs/.../text_index
+  python run.py analysis=tagging encoder=openai dataset=folders dataset.root=/x tagging.index=outputs/.../text_index
   python run.py analysis=redraw run=outputs/... plots.width_mm=85   a finished run's pictures again, nothing computed
   python run.py dry_run=true                                 the plan: images, stages, cache hits, time, disk
   python run.py --cfg job                                    every setting with its value, nothing is run

@@ -183,12 +183,11 @@ def _draw(rows: pd.DataFrame, folder: Path) -> Path | None:
 
 def _show(rows: pd.DataFrame, folder: Path) -> None:
     from pipeline.console import Say, number
-
-    say = Say()
     from pipeline.report.comparison import OF_WORDS, SEPARATION
 
-    keys = [key for key, _ in DRAWN if key in rows] or [key for key in (SEPARATION,) if key in rows]
-    keys += [key for key in OF_WORDS if key in rows and not key.endswith(("5", "10"))]
+    say = Say()
+    keys = [key for key, _ in DRAWN if key in rows and not key.endswith("ami")]  # ami: a column too many for a console
+    keys = keys or [key for key in (SEPARATION,) if key in rows]
     spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n").replace("_", "\n") for key in keys]
     spaces = [space if key != SEPARATION else "class\ndistances\nauc" for key, space in zip(keys, spaces, strict=True)]
     trust = [name for name in ("verdict", "excess", "gap") if name in rows and rows[name].notna().any()]
@@ -199,8 +198,14 @@ def _show(rows: pd.DataFrame, folder: Path) -> None:
         for row in rows.to_dict("records")
     ]
     title = "sweep: each score in the space named; compare within one space only"
-    heads = [{"verdict": "clusters?", "excess": "beyond\nclouds", "gap": "gap\n(1: none)"}[name] for name in trust]
+    heads = [{"verdict": "clusters?", "excess": "beyond\nclouds", "gap": "gap\n(1:\nnone)"}[name] for name in trust]
     say.table(title, ["model", "job", "status", "k", *heads, *spaces], cells)
+    if words := [key for key in OF_WORDS if key in rows and not key.endswith(("5", "10"))]:
+        told = [key.replace("/", "\n", 1).replace("/", " ").replace("_", " ") for key in words]
+        lines = [[row["model"], row["job"], *(number(row[key]) for key in words)] for row in rows.to_dict("records")]
+        say.table(
+            "by texts: compare encoders and prompts on the same images and classes", ["model", "job", *told], lines
+        )
     for row in rows.to_dict("records"):
         if row["status"] != "complete":
             say.error(f"job {row['job']} ({row['overrides']}): {row['status']}: {row['reason']}")

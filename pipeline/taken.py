@@ -107,10 +107,10 @@ def _before(run: Run, config: Config) -> Config:
     """The run's settings; what it did not know yet is as it is called now."""
     now, then = plain(config), run.config
     for name, section in now.items():
-        if name not in then:
-            then[name] = section
-        elif isinstance(section, dict) and (name not in CHOICES or then[name].get("name") == section["name"]):
-            then[name] = {**section, **(then[name] or {})}
+        recorded = then.setdefault(name, section)
+        known = isinstance(section, dict) and isinstance(recorded, dict)
+        if known and (name not in CHOICES or recorded.get("name") == section["name"]):
+            then[name] = {**section, **recorded}
     return restored(then)
 
 

@@ -28,10 +28,8 @@ def test_the_held_out_half(tmp_path: Path) -> None:
     network = open_clip.create_model(f"local-dir:{FOLDER}").eval()
     tokenize = open_clip.get_tokenizer(f"local-dir:{FOLDER}")
     with torch.no_grad():
-        classes = [
-            network.encode_text(tokenize([t.replace("{}", d) for t in CARD["texts"]["templates"]]), normalize=True).mean(0)
-            for d in "0123456789"
-        ]
+        prompts = [[t.replace("{}", digit) for t in CARD["texts"]["templates"]] for digit in "0123456789"]
+        classes = [network.encode_text(tokenize(texts), normalize=True).mean(0) for texts in prompts]
     unit = torch.nn.functional.normalize(torch.stack(classes), dim=1).numpy()
     found = (images @ unit.T).argmax(axis=1).astype(str)
     right = float((found == table["label"].to_numpy()).mean())

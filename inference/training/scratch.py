@@ -103,4 +103,7 @@ def _tokenizer(folder: Path, texts: Iterable[str], architecture: Architecture) -
         model_max_length=architecture.context,
     )  # fmt: skip
     wrapped.save_pretrained(folder)
+    told = folder / "tokenizer_config.json"  # the class by the name that transformers of every version knows
+    settings = json.loads(told.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    told.write_text(json.dumps(settings, indent=2), encoding="utf-8")
     return len(numbers)

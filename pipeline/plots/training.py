@@ -36,7 +36,8 @@ def training_curves(
     first.set_title("Loss")
     for number, ((name, values), chance) in enumerate(zip(shares.items(), chances, strict=True)):
         color = palette()[number % len(palette())]
-        second.plot(epochs, values, label=name, color=color, marker="o" if len(epochs) < 8 else None)
+        thin = 2.6 - 0.8 * number  # where they agree, all can be seen
+        second.plot(epochs, values, label=name, color=color, linewidth=thin, marker="o" if len(epochs) < 8 else None)
         if np.isfinite(chance):
             second.axhline(chance, color=color, linewidth=0.7, linestyle=":")
     second.set_ylim(0, 1.02)

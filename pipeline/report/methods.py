@@ -399,18 +399,22 @@ def _trust_lines(record: Record) -> list[str]:
     ]
 
 
-_STAGE_LINES: dict[str, Callable[[Record], list[str]]] = {
-    "listing": _listing_lines,
-    "embedding": _embedding_lines,
-    "class_distances": _distance_lines,
-    "label_scores": _label_lines,
-    "projection": _projection_lines,
-    "k_selection": _k_selection_lines,
-    "cluster_metrics": _score_lines,
-    "label_structure": _label_structure_lines,
-    "repeats": _repeat_lines,
-    "significance": _trust_lines,
-} | of_words.LINES | of_robustness.LINES
+_STAGE_LINES: dict[str, Callable[[Record], list[str]]] = (
+    {
+        "listing": _listing_lines,
+        "embedding": _embedding_lines,
+        "class_distances": _distance_lines,
+        "label_scores": _label_lines,
+        "projection": _projection_lines,
+        "k_selection": _k_selection_lines,
+        "cluster_metrics": _score_lines,
+        "label_structure": _label_structure_lines,
+        "repeats": _repeat_lines,
+        "significance": _trust_lines,
+    }
+    | of_words.LINES
+    | of_robustness.LINES
+)
 
 
 _ORDER = (
@@ -714,18 +718,22 @@ def _trust_sentence(record: Record, cite: Citations) -> str:
     )
 
 
-_STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = {
-    "listing": _data_sentence,
-    "embedding": _embedding_sentence,
-    "class_distances": _distance_sentence,
-    "label_scores": _label_sentence,
-    "projection": _projection_sentence,
-    "k_selection": _k_selection_sentence,
-    "cluster_metrics": _score_sentence,
-    "label_structure": _label_structure_sentence,
-    "repeats": _repeat_sentence,
-    "significance": _trust_sentence,
-} | of_words.SENTENCES | of_robustness.SENTENCES
+_STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = (
+    {
+        "listing": _data_sentence,
+        "embedding": _embedding_sentence,
+        "class_distances": _distance_sentence,
+        "label_scores": _label_sentence,
+        "projection": _projection_sentence,
+        "k_selection": _k_selection_sentence,
+        "cluster_metrics": _score_sentence,
+        "label_structure": _label_structure_sentence,
+        "repeats": _repeat_sentence,
+        "significance": _trust_sentence,
+    }
+    | of_words.SENTENCES
+    | of_robustness.SENTENCES
+)
 
 
 def methods_paragraph(record: Record, k: float | None = None) -> tuple[str, list[str]]:

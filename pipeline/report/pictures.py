@@ -49,7 +49,8 @@ _CAPTIONS = {
     "categories": "How much more often the tags of a group come from each category than those of all images.",
 }
 _OF_STAGE = {
-    ("naming", "map"): "The map, with the first name of each cluster. It is for looking: distances on it mean little."
+    ("naming", "map"): "The map, with the first name of each cluster. It is for looking: distances on it mean little.",
+    ("training", "curves"): "Loss, what was found among the validation images, and the learning rate, epoch by epoch.",
 }
 _PLACES = {
     "data_quality": "quality",
@@ -68,6 +69,7 @@ _PLACES = {
     "tagging": "tags",
     "search": "search",
     "robustness": "robustness",
+    "training": "training",
 }
 _FIRST = frozenset({"observed_against_null", "rates"})  # of its section; the others stand in the order of their names
 _LAST = frozenset({"answers", "errors", "cosine", "changed_sheet"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.schema import IndexSettings, size_in_bytes
 from pipeline.stage import Workspace
 
 QUERIES = 500  # that an index is measured by
+BLOCK = 8192  # queries searched for at a time
 MEASURED = ("recall", "query_ms", "batch_query_ms", "bytes")
 
 
@@ -47,14 +49,28 @@ def quality_metrics(quality: pd.DataFrame) -> dict[str, float]:
 
 
 def found_in(
-    index: Any, queries: np.ndarray, k: int, vectors: np.ndarray, device: str = "cpu"
+    index: Any,
+    queries: np.ndarray,
+    k: int,
+    vectors: np.ndarray,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and cosines (m, k) of the nearest `vectors`, by an index over them or, where that is None, exactly. Raises
-    RunError for an index that is damaged or of other vectors."""
+    """Rows and cosines (m, min(k, n)) of the nearest of n `vectors`, by an index over them or, where that is None,
+    exactly, a block of queries at a time. device: where an exact index is searched. Raises RunError for an index that
+    is damaged or of other vectors."""
+    k, count = min(k, len(vectors)), len(queries)
+    rows, cosines = np.empty((count, k), np.int64), np.empty((count, k))
     try:
-        if index is None:
-            return exact_search(vectors, queries, k)
-        indexes.check(index, *vectors.shape)
-        return indexes.search(indexes.on_device(index, device), queries, k, vectors)
+        if index is not None:
+            indexes.check(index, *vectors.shape)
+            index = indexes.on_device(index, device)
+        for start in range(0, count, BLOCK):
+            part = slice(start, start + BLOCK)
+            some = np.asarray(queries[part])
+            found = exact_search(vectors, some, k) if index is None else indexes.search(index, some, k, vectors)
+            rows[part], cosines[part] = found
+            progress(min(start + BLOCK, count), count)
     except ValueError as error:
         raise RunError(f"index: {error}") from error
+    return rows, cosines

@@ -55,7 +55,8 @@ def run(
     k = min(search.k, len(images))
     if k < search.k:
         log.warning("search.k = %d: there are only %d images", search.k, k)
-    rows, scores = found_in(image_index, np.stack([query.vector for query in queries]), k, image_embeddings)
+    asked = np.stack([query.vector for query in queries])
+    rows, scores = found_in(image_index, asked, k, image_embeddings, settings.index.device, workspace.progress)
     found = zip(queries, rows, scores, strict=True)
     tables = [_hits(images, number, *of_query) for number, of_query in enumerate(found)]
     return {"hits": pd.concat(tables, ignore_index=True)}
@@ -141,7 +142,8 @@ STAGE = Stage(
     needs=("images", "image_embeddings", "encoder", "text_encoder", "query_images"),
     makes=("hits",),
     uses=("image_index",),
-    settings=("search", "images"),
+    settings=("search", "images", "index"),
+    keyed=lambda settings: {"search": settings.search, "images": settings.images},
     run=run,
     metrics=metrics,
     draw=draw,

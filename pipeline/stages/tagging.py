@@ -22,7 +22,6 @@ from pipeline.stages.word_groups import groups_of
 log = logging.getLogger(__name__)
 
 CANDIDATES = 100  # nearest entries of an image, among which corrected cosines choose
-BLOCK = 8192  # images searched for at a time
 SHEET = 24  # images shown with their tags
 
 
@@ -47,7 +46,10 @@ def run(
         log.warning("tagging.k = %d: the index has only %d entries", settings.tagging.k, k)
     csls = settings.tagging.hub_correction is HubCorrection.csls
     wanted = min(max(k, CANDIDATES), len(text_embeddings)) if csls else k
-    rows, cosines = _nearest(image_embeddings, text_index, text_embeddings, wanted, workspace)
+    if not (row_lengths(image_embeddings) > 0).all():
+        raise RunError("tagging: an image has an all-zero vector, which is near to nothing")
+    device = settings.index.device
+    rows, cosines = found_in(text_index, image_embeddings, wanted, text_embeddings, device, workspace.progress)
     measured = [("cosine", hubs.hubness(rows[:, :k], len(text_embeddings)))]
     corrected = None
     if csls:
@@ -61,20 +63,6 @@ def run(
         "hubness": _hubness(measured, texts),
         "tag_categories": _categories(images, clusters, rows, texts),
     }
-
-
-def _nearest(
-    vectors: np.ndarray, index: Any, entries: np.ndarray, k: int, workspace: Workspace
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n, k) rows of entries and their cosines. Raises RunError for images without a direction."""
-    if not (row_lengths(vectors) > 0).all():
-        raise RunError("tagging: an image has an all-zero vector, which is near to nothing")
-    rows, cosines = np.empty((len(vectors), k), np.int64), np.empty((len(vectors), k))
-    for start in range(0, len(vectors), BLOCK):
-        part = slice(start, start + BLOCK)
-        rows[part], cosines[part] = found_in(index, np.asarray(vectors[part]), k, entries)
-        workspace.progress(min(start + BLOCK, len(vectors)), len(vectors))
-    return rows, cosines
 
 
 def _corrected(
@@ -202,7 +190,7 @@ STAGE = Stage(
     needs=("images", "image_embeddings", "texts", "text_embeddings", "text_index"),
     makes=("tags", "tag_counts", "hubness", "tag_categories"),
     uses=("clusters",),
-    settings=("tagging",),
+    settings=("tagging", "index"),
     keyed=lambda settings: {name: getattr(settings.tagging, name) for name in ("k", "min_score", "hub_correction")},
     run=run,
     metrics=metrics,

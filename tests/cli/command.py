@@ -27,8 +27,10 @@ class Clipscope:
         folders = {"outputs": self.place / "outputs", "cache": self.place / "cache", "data": self.place / "data"}
         given = {word.split("=")[0] for word in words}
         paths = [f"paths.{name}={path}" for name, path in folders.items() if f"paths.{name}" not in given]
-        named = not self.quick or "significance" in given or "analysis=redraw" in words
-        alone = [] if named else ["significance=none"]
+        alone = []
+        if not ("analysis=redraw" in words or given & {"from_run", "experiment"}):
+            alone += [] if "encoder" in given else ["encoder=none"]
+            alone += [] if not self.quick or "significance" in given else ["significance=none"]
         return [sys.executable, str(self.home / "run.py"), *words, *paths, *alone]
 
     def start(self, *words: str, **kwargs: Any) -> subprocess.Popen[str]:

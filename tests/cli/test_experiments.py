@@ -32,9 +32,17 @@ def cifar(data: Path, train: int = 0, test: int = TEST_IMAGES) -> Path:
     return data
 
 
-def rocov2(data: Path, count: int) -> None:
+def rocov2(data: Path, count: int) -> list[str]:
     names = rocov2_merged(data / "ROCOv2" / "merged_dataset_test.csv", count)
     images_in_folder(data / "ROCOv2" / "test_images" / "test", names)
+    return names
+
+
+def vectors_of(names: list[str], file: Path) -> np.ndarray:
+    """Vectors that somebody else has made, by the images' names."""
+    vectors = np.random.default_rng(0).normal(size=(len(names), 6)).astype(np.float32)
+    pd.DataFrame({"id": names, "embedding": list(vectors)}).to_parquet(file)
+    return vectors
 
 
 def scores(result: Result) -> pd.DataFrame:
@@ -102,14 +110,13 @@ def test_unseeded_as_published(cli: Clipscope) -> None:
 
 @pytest.mark.parametrize("name", ["rocov2_openai", "rocov2_finetuned", "open_images_tsne"])
 def test_with_vectors_at_hand(cli: Clipscope, name: str) -> None:
-    data = cli.place / "data"
+    data, file = cli.place / "data", cli.place / "vectors.parquet"
     if name == "open_images_tsne":
-        images_with_several_labels(data / "open_images", 40)
+        names = sorted(path.stem for path in images_with_several_labels(data / "open_images", 40).rglob("*.jpg"))
     else:
-        rocov2(data, 40)
-    vectors = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    np.save(cli.place / "vectors.npy", vectors)
-    result = cli(f"experiment={name}", "encoder=precomputed", f"encoder.path={cli.place / 'vectors.npy'}",
+        names = rocov2(data, 40)
+    vectors = vectors_of(names, file)
+    result = cli(f"experiment={name}", "encoder=precomputed", f"encoder.path={file}",
                  "experiment.repeats=2")  # fmt: skip
     table = scores(result)
     assert result.record["stages"][-1]["status"] == "done"
@@ -151,9 +158,8 @@ def test_no_experiment_named_but_the_row_is_shown(cli: Clipscope) -> None:
 
 
 def test_a_sweep_over_experiments(cli: Clipscope) -> None:
-    rocov2(cli.place / "data", 30)
-    vectors = cli.place / "vectors.npy"
-    np.save(vectors, np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32))
+    vectors = cli.place / "vectors.parquet"
+    vectors_of(rocov2(cli.place / "data", 30), vectors)
     cli("-m", "experiment=glob(rocov2_*)", "encoder=precomputed", f"encoder.path={vectors}", "experiment.repeats=2",
         "stages=[cluster_metrics,repeats,experiment]")  # fmt: skip
     runs = [load_run(cli.sweeps()[0] / str(number)) for number in range(3)]

@@ -95,11 +95,11 @@ def test_identical_images_everywhere(cli: Clipscope, tmp_path: Path) -> None:
         (["clustering=agglomerative", "clustering.linkage=wart"], "did you mean ward?"),
         (["clustering=gmm", "clustering.covariance_type=round"], "full, diag, tied, spherical"),
         (["clustering.space=embeddings"], "did you mean embedding?"),
-        (["clustering=hdbscan", "clustering.min_cluster_size=9999"], "more than there are images (1797)"),
-        (["clustering=gmm", "clustering.k=5000"], "clustering.k = 5000: more clusters than images (1797)"),
+        (["clustering=hdbscan", "clustering.min_cluster_size=9999"], "more than there are images (901)"),
+        (["clustering=gmm", "clustering.k=5000"], "clustering.k = 5000: more clusters than images (901)"),
         (
-            ["clustering=agglomerative", "clustering.max_rows=1000", "analysis=clustering"],
-            "needs all distances at once, 12 MB for 1,797 images, and clustering.max_rows = 1,000: raise it",
+            ["clustering=agglomerative", "clustering.max_rows=500", "analysis=clustering"],
+            "needs all distances at once, 3 MB for 901 images, and clustering.max_rows = 500: raise it",
         ),
     ],
 )

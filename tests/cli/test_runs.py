@@ -32,7 +32,7 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> Clipscope:
 class TestDefault:
     def test_summary_and_report(self, default: Clipscope) -> None:
         result = default()
-        assert "digits: 1,797 images, 10 classes | encoder none, 64-D | projection umap | k = 10" in result.out
+        assert "digits: 901 images, 10 classes | encoder none, 64-D | projection umap | k = 10" in result.out
         assert "Silhouette (Euclidean)" in result.out
         report = Path(result.out.rsplit("report: ", 1)[1].strip())
         assert report.is_file()
@@ -45,7 +45,7 @@ class TestDefault:
         assert record["status"] == "complete"
         assert record["reason"] is None
         assert record["images"] == {
-            "listed": 1797, "read": 1797, "skipped": 0, "classes": 10,
+            "listed": 901, "read": 901, "skipped": 0, "classes": 10,
             "labelled": True, "captioned": False, "grouped": False, "ignored": {}, "sixteen_bit": 0,
         }  # fmt: skip
         assert record["config"]["encoder"]["size"] == 8
@@ -68,7 +68,7 @@ class TestDefault:
         from sklearn.datasets import load_digits
 
         run = load_run(default.folders()[0])
-        assert run["image_embeddings"].shape == (1797, 64)
+        assert run["image_embeddings"].shape == (901, 64)
         assert run["image_embeddings"].dtype == np.uint8
         numbers = [int(Path(i).stem.split("_")[1]) for i in run["images"]["id"]]
         expected = np.rint(load_digits().data[numbers] * 255 / 16)
@@ -98,7 +98,7 @@ class TestDefault:
     def test_a_run_folder_can_be_copied_away(self, default: Clipscope, tmp_path: Path) -> None:
         shutil.copytree(default.folders()[0], tmp_path / "elsewhere")
         run = load_run(tmp_path / "elsewhere")
-        assert len(run.points) == len(run["image_embeddings"]) == 1797
+        assert len(run.points) == len(run["image_embeddings"]) == 901
         assert list(run.points.columns) == [
             "id", "path", "label", "caption", "group", "cluster",
             "map_x", "map_y", "silhouette_embedding", "silhouette_projection",
@@ -134,7 +134,7 @@ class TestCalls:
         flat = class_folders(tmp_path / "flat", {"": 30})
         result = cli("dataset=folders", f"dataset.root={flat}", *FAST)
         assert "left out class_distances: the images have no labels" in result.err
-        assert result.record["left_out"][0]["stage"] == "class_distances"
+        assert "class_distances" in [left["stage"] for left in result.record["left_out"]]
         assert result.metrics["clustering/k"] == 8
         assert not any(key.startswith("cluster_metrics/labels") for key in result.metrics)
 
@@ -151,9 +151,10 @@ class TestCalls:
         few = class_folders(tmp_path / "few", {"a": 2, "b": 2})
         result = cli("dataset=folders", f"dataset.root={few}", "encoder.size=8")
         assert "left out projection: projection=umap in 5 dimensions needs at least 7 images" in result.err
-        assert {left["stage"] for left in result.record["left_out"]} == {
+        told = [left for left in result.record["left_out"] if not left["reason"].endswith("=none")]
+        assert {left["stage"] for left in told} == {
             "projection", "k_selection", "clustering", "cluster_metrics", "label_structure", "replicates",
-            "k_support", "significance",
+            "k_support",
         }  # fmt: skip
 
     def test_every_image_a_cluster(self, cli: Clipscope, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ WRONG = [
     (["clustering.k=1"], ["clustering.k = 1: must be at least 2"]),
     (["clustering.k=ten"], ["clustering.k = ten: must be a whole number"]),
     (["clustering.k=2.5"], ["clustering.k = 2.5: must be a whole number"]),
-    (["clustering.k=5000"], ["clustering.k = 5000: more clusters than images (1797)"]),
+    (["clustering.k=5000"], ["clustering.k = 5000: more clusters than images (901)"]),
     (["seed=-1"], ["seed = -1: must be from 0 to"]),
     (["seed=null"], ["seed: cannot be null"]),
     (["encoder.color=grey"], ["encoder.color = grey: not allowed; did you mean gray?"]),
@@ -89,8 +89,8 @@ def test_help_teaches_and_imports_no_library() -> None:
         "analysis=full",
     ):
         assert choice in done.stdout
-    calls = done.stdout.split("Ten calls worth copying\n")[1].split("\n\n")[0]
-    assert calls.count("python run.py") == 10
+    calls = done.stdout.split("Calls worth copying\n")[1].split("\n\n")[0]
+    assert calls.count("python run.py") >= 10
     assert "_schema" not in done.stdout
     assert "_common" not in done.stdout
     assert "hydra" not in done.stderr

@@ -29,6 +29,7 @@ from pipeline.report.sections import (
     search,
     skipped,
     tags,
+    training,
     trust,
     zero_shot,
 )
@@ -36,6 +37,7 @@ from pipeline.report.sections import (
 SECTIONS: tuple[Callable[[RunFolder, Privacy], Section | None], ...] = (
     glance.section,
     trust.section,
+    training.section,
     experiment.section,
     protocol.section,
     quality.section,

@@ -15,5 +15,6 @@ def section(run: RunFolder, privacy: Privacy) -> Section | None:
 
 
 def _left_out(record: Mapping[str, Any], privacy: Privacy) -> Table | None:
-    rows = [[str(item.get("stage")), privacy.text(item.get("reason"))] for item in record.get("left_out") or []]
+    told = [item for item in record.get("left_out") or [] if not str(item.get("reason")).endswith("=none")]  # a choice
+    rows = [[str(item.get("stage")), privacy.text(item.get("reason"))] for item in told]
     return Table(["stage", "why it was left out"], rows) if rows else None
