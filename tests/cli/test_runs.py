@@ -153,8 +153,7 @@ class TestCalls:
         assert "left out projection: projection=umap in 5 dimensions needs at least 7 images" in result.err
         told = [left for left in result.record["left_out"] if not left["reason"].endswith("=none")]
         assert {left["stage"] for left in told} == {
-            "projection", "k_selection", "clustering", "cluster_metrics", "label_structure", "replicates",
-            "k_support",
+            "projection", "k_selection", "clustering", "cluster_metrics", "label_structure",
         }  # fmt: skip
 
     def test_every_image_a_cluster(self, cli: Clipscope, tmp_path: Path) -> None:

@@ -30,7 +30,11 @@ def searched(
     folder: Path, vectors: np.ndarray = IMAGES, encoder: Any = None, images: Sequence[str] = (), index: Any = None,
     table: pd.DataFrame | None = None, **changes: Any,
 ) -> pd.DataFrame:  # fmt: skip
-    given = {"search": section("search", images=list(images), **changes), "images": image_settings()}
+    given = {
+        "search": section("search", images=list(images), **changes),
+        "images": image_settings(),
+        "index": section("index"),
+    }
     encoder = encoder or encoder_of(TEXTS, folder)
     asked = query_images.run(settings(**given), Workspace(folder))
     needs = {"images": table_of([None] * len(vectors)) if table is None else table, "image_embeddings": vectors}
