@@ -87,7 +87,7 @@ def test_a_bad_file_is_one_line_and_is_never_run(
     assert not (tmp_path / "marker").exists()
 
 
-def test_a_path_has_to_be_given(offline: Clipscope) -> None:
+def test_a_setting_that_is_wrong_and_a_file_that_is_not_there(offline: Clipscope) -> None:
     result = offline("encoder=checkpoint", "encoder.activation=relu", status=2)
     assert "encoder.activation = relu: not allowed" in result.err
-    assert "encoder.path" in offline("encoder=checkpoint", status=2).err
+    assert "encoder.path: no such file" in offline("encoder=checkpoint", "encoder.path=gone.pt", status=2).err
