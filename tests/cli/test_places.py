@@ -70,7 +70,8 @@ class TestEnvironment:
         for file in (HOME / "run.py", *HOME.glob("requirements*.txt")):
             shutil.copy(file, home / file.name)
         root = class_folders(tmp_path / ODD / "images", {"a b": 4, "ç": 4})
-        call = [sys.executable, str(home / "run.py"), *WORDS, f"dataset.root='{root}'", "projection=pca", "encoder=none"]
+        words = [*WORDS, f"dataset.root='{root}'", "projection=pca", "encoder=none"]
+        call = [sys.executable, str(home / "run.py"), *words]
         (tmp_path / "elsewhere").mkdir()
         done = subprocess.run(
             call, capture_output=True, text=True, cwd=tmp_path / "elsewhere", env={**os.environ, "CI": "1"}, timeout=120
