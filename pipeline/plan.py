@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import CallError, one_of
-from pipeline.stage import Facts, Stage
+from pipeline.stage import Facts, Stage, by_choice
 
 
 @dataclass(frozen=True)
@@ -117,5 +117,5 @@ def _needs_refused(
     for need in _needed(stage, settings):
         if need in maker and maker[need].name in refused:
             why = refused[maker[need].name]
-            return why if why.endswith("=none") else f"it needs '{maker[need].name}', which was left out"
+            return why if by_choice(why) else f"it needs '{maker[need].name}', which was left out"
     return None

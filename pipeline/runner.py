@@ -36,7 +36,7 @@ from pipeline.run_dir import (
     write_json,
 )
 from pipeline.schema import CacheUse, Config, SweepJob, plain
-from pipeline.stage import Facts, Stage, Workspace
+from pipeline.stage import Facts, Stage, Workspace, by_choice
 from pipeline.stages import known_stages
 from pipeline.surroundings import collected_warnings, give_memory_back, log_file, terminated_is_interrupted
 from pipeline.taken import Taken, nothing_found, same_encoder, takings
@@ -527,7 +527,7 @@ class Going:
         if self.metrics:
             self.say.summary(Run(self.folder, self.record))
         for name, why in self.job.plan.left_out:
-            if not why.endswith("=none"):  # a choice, and nothing that the data lack
+            if not by_choice(why):  # a choice, and nothing that the data lack
                 self.say.warning(f"left out {name}: {why}")
         if status != "complete":
             self.say.error(f"{reason}" if status == "failed" else f"interrupted: {reason}")

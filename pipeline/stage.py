@@ -116,6 +116,16 @@ class Stage:
     unsaved: tuple[str, ...] = ()
 
 
+def by_choice(reason: str) -> bool:
+    """Whether a stage was left out because a group is set to none, not for what data or encoder lack: nobody has to be
+    told.
+
+    >>> by_choice("significance=none"), by_choice("the data set has no captions")
+    (True, False)
+    """
+    return reason.endswith("=none")
+
+
 def key_part(name: str) -> str:
     """A class name as part of a key of metrics.json, where '/' and '|' separate.
 

@@ -11,6 +11,17 @@ import numpy as np
 from pipeline.schema import NoProjection, NullModel, Space
 from pipeline.stage import Workspace
 
+# what `replicates` makes, and the stages that compare with clouds and halves need
+REPLICATES = (
+    "replicate_rows",
+    "half_rows",
+    "null_half_rows",
+    "sample_projection",
+    "null_projections",
+    "half_projections",
+    "null_half_projections",
+)
+
 SHARED = ("null_model", "replicates", "embedding_replicates", "half_samples", "max_images", "seed")
 """The settings of significance that change clouds and halves."""
 

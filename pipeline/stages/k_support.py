@@ -16,6 +16,7 @@ from pipeline.metrics.verdict import GATE
 from pipeline.schema import plain
 from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.clouds import (
+    REPLICATES,
     SHARED,
     clustered_space,
     compared,
@@ -208,10 +209,7 @@ def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawi
 
 STAGE = Stage(
     name="k_support",
-    needs=(
-        "image_embeddings", "k_scores", "replicate_rows", "half_rows", "null_half_rows", "sample_projection",
-        "null_projections", "half_projections", "null_half_projections",
-    ),
+    needs=("image_embeddings", "k_scores", *REPLICATES),
     makes=("k_choice", "k_votes", "k_gate"),
     settings=("projection", "clustering", "significance"),
     keyed=keyed,

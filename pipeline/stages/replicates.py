@@ -17,7 +17,7 @@ import pandas as pd
 
 from pipeline.schema import NoProjection, plain
 from pipeline.stage import Facts, Stage, Workspace
-from pipeline.stages.clouds import SHARED, refuse_to_compare, replicates
+from pipeline.stages.clouds import REPLICATES, SHARED, refuse_to_compare, replicates
 from pipeline.stages.projection import too_few
 from pipeline.stages.side_by_side import run_all
 
@@ -177,10 +177,7 @@ STAGE = Stage(
     name="replicates",
     version=2,
     needs=("images", "image_embeddings", "projection"),
-    makes=(
-        "replicate_rows", "half_rows", "null_half_rows", "sample_projection", "null_projections", "half_projections",
-        "null_half_projections",
-    ),
+    makes=REPLICATES,
     settings=("projection", "significance"),
     keyed=keyed,
     run=run,

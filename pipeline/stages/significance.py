@@ -16,6 +16,7 @@ from pipeline.metrics.significance import LOGARITHMIC, LOWER_IS_BETTER
 from pipeline.schema import HdbscanClustering, Space, plain
 from pipeline.stage import Drawing, Facts, Stage, Workspace
 from pipeline.stages.clouds import (
+    REPLICATES,
     SHARED,
     clustered_space,
     compared,
@@ -417,10 +418,7 @@ def _drawn(row: Mapping[str, Any]) -> Score:
 STAGE = Stage(
     name="significance",
     version=4,
-    needs=(
-        "image_embeddings", "clusters", "k_gate", "replicate_rows", "half_rows", "null_half_rows",
-        "sample_projection", "null_projections", "half_projections", "null_half_projections",
-    ),
+    needs=("image_embeddings", "clusters", "k_gate", *REPLICATES),
     makes=("null_scores", "cluster_support", "verdict"),
     settings=("projection", "clustering", "significance"),
     keyed=keyed,

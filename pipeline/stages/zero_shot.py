@@ -54,7 +54,7 @@ def run(
     vectors = _class_vectors(settings, classes, text_encoder, workspace)
     truth = _truth(images["label"], classes, prompt_names)
     try:
-        found = metric.classified(image_embeddings, vectors, truth, _probability(text_encoder), max(chosen.top_k, 1))
+        found = metric.classified(image_embeddings, vectors, truth, _probability(text_encoder), chosen.top_k)
     except ValueError as error:
         raise RunError(str(error)) from error
     made: dict[str, Any] = {"predictions": _predictions(images, classes, truth, found, chosen.threshold)}

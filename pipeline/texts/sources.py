@@ -17,7 +17,7 @@ from pipeline.texts import columns
 if TYPE_CHECKING:
     import pandas as pd
 
-# an analysis that was named is refused with it, else it is a choice: pipeline.runner says nothing of "...=none"
+# an analysis that was named is refused with it, else it is a choice: pipeline.stage.by_choice
 NO_TEXTS = "it needs texts (text=folder, file, table, captions, labels, words, or tagging.index=...), and text=none"
 
 ENDING = ".txt"  # of the files that a folder is searched for, in small letters or capitals

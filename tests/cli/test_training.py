@@ -146,12 +146,13 @@ def test_killed_and_started_again(place: Path, table: Path) -> None:
     cli = Clipscope(place / "killed")
     process = cli.start(*words)
     state = cli.place / "cache" / "training"
+    unfinished = str(Path("*.partial", "work", "training", "last.pt"))
     until = time.monotonic() + 200
-    while not list(state.glob("*.partial/work/training/last.pt")) and time.monotonic() < until:
+    while not list(state.glob(unfinished)) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert list(state.glob("*.partial/work/training/last.pt"))
+    assert list(state.glob(unfinished))
     again = cli(*words)
     for name in ("checkpoint", "last"):
         files = [run.folder / "training" / name / "open_clip_model.safetensors" for run in (whole, again)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.report.parts import RunFolder, Section, Table, filled
 from pipeline.report.privacy import Privacy
+from pipeline.stage import by_choice
 
 
 def section(run: RunFolder, privacy: Privacy) -> Section | None:
@@ -15,6 +16,6 @@ def section(run: RunFolder, privacy: Privacy) -> Section | None:
 
 
 def _left_out(record: Mapping[str, Any], privacy: Privacy) -> Table | None:
-    told = [item for item in record.get("left_out") or [] if not str(item.get("reason")).endswith("=none")]  # a choice
+    told = [item for item in record.get("left_out") or [] if not by_choice(str(item.get("reason")))]
     rows = [[str(item.get("stage")), privacy.text(item.get("reason"))] for item in told]
     return Table(["stage", "why it was left out"], rows) if rows else None
