@@ -119,8 +119,8 @@ def prepare(config: Config, say: Say) -> Job:
         raise CallError(f"from_run: {config.from_run}: the run has no images, which '{wanted[0]}' needs")
     with say.progress("looking"), collected_warnings():  # the stages themselves will say them again
         with _what_it_needs(config):
-            encoder = _encoder_facts(config, known["encoder"], settings, taken, "encoder" in coming)
-        facts = _facts(config, found, encoder)
+            encoder, handle = _encoder_facts(config, known["encoder"], settings, taken, "encoder" in coming)
+        facts = _facts(config, found, encoder, handle)
         # what was read and what was not is said of every run with images
         told = "listing" not in coming or "images" in given or all(known[name].reads for name in wanted)
         always = () if told else ("images",)
@@ -158,10 +158,11 @@ def _found(config: Config, taken: Sequence[Taken], listed: bool, say: Say) -> An
 
 def _encoder_facts(
     config: Config, stage: Stage, settings: Mapping[str, Any], taken: Sequence[Taken], coming: bool
-) -> dict[str, Any]:
-    """What is known of the encoder before it is loaded; where a run's vectors are taken, it must be theirs."""
+) -> tuple[dict[str, Any], Any]:
+    """What is known of the encoder before it is loaded, and its handle; where a run's vectors are taken, it must be
+    theirs."""
     if not coming:
-        return taken[0].encoder if taken else {}
+        return (taken[0].encoder if taken else {}), None
     workspace = Workspace(Path())
     if taken:  # only then the weights are read before the run has its folder
         hashes = ContentHashes(Path(config.paths.cache) if config.cache is CacheUse.use else None)
@@ -173,13 +174,22 @@ def _encoder_facts(
         for side, vectors in (("images", "image_embeddings"), ("texts", "text_embeddings")):
             if vectors in some.keys:
                 same_encoder(some, facts, side)
-    return facts
+    return facts, handle
 
 
-def _facts(config: Config, found: Any, encoder: Mapping[str, Any]) -> Facts:
-    captioned = bool(found.table["caption"].notna().any())
+def _facts(config: Config, found: Any, encoder: Mapping[str, Any], handle: Any) -> Facts:
+    from pipeline.datasets.vectors import NO_SCALE, Precomputed
+
+    captions = found.table["caption"].dropna()
     several = found.labels is not None
-    return Facts(len(found.table), found.classes, captioned, several, config.encoder.name, bool(encoder.get("texts")))
+    facts = Facts(
+        len(found.table), found.classes, bool(len(captions)), several, config.encoder.name, bool(encoder.get("texts"))
+    )
+    if not isinstance(handle, Precomputed) or handle.texts is None:
+        return facts
+    no_scale = NO_SCALE if handle.logit_scale is None else None
+    no_caption = handle.texts.lack([text for text in captions.str.strip().unique() if text])
+    return replace(facts, no_vector=handle.texts.lack, no_caption=no_caption, no_probability=no_scale)
 
 
 def _strict(config: Config) -> bool:

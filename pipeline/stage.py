@@ -18,6 +18,11 @@ class Facts:
     several_labels: bool = False  # an image may have several: there is a table of them
     encoder: str = ""  # its name
     text_side: bool = False  # it sees texts too
+    no_vector: Callable[[Sequence[str]], str | None] = lambda texts: (
+        None
+    )  # why one of these has none, where all are given
+    no_caption: str | None = None  # the same of the captions
+    no_probability: str | None = None  # why cosines cannot become probabilities
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pipeline.errors import one_of
-from pipeline.schema import BYTES, Config, GramSettings, PrecomputedEncoder, TextKind, TextSettings, WordsText
+from pipeline.schema import BYTES, Config, GramSettings, TextKind, TextSettings, WordsText
 
 DEVICES = ("cpu", "cuda")
 
@@ -56,9 +56,4 @@ def _zero_shot_rules(config: Config) -> list[str]:
         problems.append("zero_shot.classes: one class leaves nothing to choose: name two or more")
     if config.zero_shot.none_prompt is not None and not config.zero_shot.none_prompt.strip():
         problems.append("zero_shot.none_prompt: the text is blank; null does without")
-    encoder = config.encoder
-    if isinstance(encoder, PrecomputedEncoder) and encoder.text_path and encoder.logit_scale is None:
-        problems.append(
-            "encoder.logit_scale: needed for probabilities: what the model multiplies cosines by (100 for CLIP)"
-        )
     return problems

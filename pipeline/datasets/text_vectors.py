@@ -29,12 +29,18 @@ class Texts:
         """How many different texts there are."""
         return len(self.places)
 
+    def lack(self, texts: Sequence[str]) -> str | None:
+        """Why one of the texts has no vector, None where all have one."""
+        lost = next((text for text in texts if text not in self.places), None)
+        if lost is None:
+            return None
+        near = nearest(lost, list(self.places)[:NEAR_AMONG])
+        return f"encoder.text_path: {self.path.name} has no vector for the text '{lost}'{near}"
+
     def vectors(self, texts: Sequence[str], normalize: bool) -> np.ndarray:
         """(n, d) float32 in the order of the texts. Raises RunError for one that has no vector."""
-        for text in texts:
-            if text not in self.places:
-                near = nearest(text, list(self.places)[:NEAR_AMONG])
-                raise RunError(f"encoder.text_path: {self.path.name} has no vector for the text '{text}'{near}")
+        if (reason := self.lack(texts)) is not None:
+            raise RunError(reason)
         found = self.source.rows(np.array([self.places[text] for text in texts], np.int64))
         return (unit(found) if normalize else found).astype(np.float32)
 

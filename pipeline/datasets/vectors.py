@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LENGTHS = (1e-15, 1e15)  # beyond, squares leave float32 and distances are wrong without a word
 BLOCK = 2**26  # bytes of vectors held at a time while they are brought into order
+NO_SCALE = "encoder.logit_scale: needed for probabilities: what the model multiplies cosines by (100 for CLIP)"
 IMAGES = Side("encoder.path", ("id", "ids", "image_path"), "", "img_emb", "images")
 
 Progress = Callable[[int, int], None]
@@ -76,9 +77,7 @@ class Precomputed:
         """(n, m) cosines of n images to m texts -> (n, m) probabilities, rows that sum to 1: softmax of
         `logit_scale` times them. Raises RunError where that is not known."""
         if self.logit_scale is None:
-            raise RunError(
-                "encoder.logit_scale: needed for probabilities: what the model multiplies cosines by (100 for CLIP)"
-            )
+            raise RunError(NO_SCALE)
         logits = self.logit_scale * np.asarray(similarities, np.float64)
         raised = np.exp(logits - logits.max(axis=1, keepdims=True))
         made: np.ndarray = raised / raised.sum(axis=1, keepdims=True)

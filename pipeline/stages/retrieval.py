@@ -103,7 +103,8 @@ def refuse(facts: Facts, settings: Any) -> str | None:
     """Captions, several images, and an encoder that sees texts."""
     if not facts.captioned:
         return "the data set has no captions"
-    return no_text_side(facts) or (None if facts.images > 1 else "one image cannot be told from others")
+    alone = None if facts.images > 1 else "one image cannot be told from others"
+    return no_text_side(facts) or facts.no_caption or alone
 
 
 STAGE = Stage(

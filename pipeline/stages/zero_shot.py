@@ -86,13 +86,18 @@ def _classes(chosen: Any, labels: pd.Series, called: Mapping[str, str]) -> Class
 
 def _class_vectors(settings: Any, classes: Classes, encoder: Any, workspace: Workspace) -> np.ndarray:
     """(C, d): the ensemble of the templates for each class; the none prompt stands as it is."""
-    templates = list(settings.prompts.templates)
-    texts = [template.replace("{}", name) for name in classes.prompts for template in templates]
-    texts += [settings.zero_shot.none_prompt] if classes.none else []
+    texts = _texts(settings, classes.prompts)
     found = text_vectors(texts, encoder, workspace, workspace.folder / "prompts")
-    own = len(classes.prompts)
-    vectors = metric.ensembled(found.vectors[: own * len(templates)].reshape(own, len(templates), -1))
-    return np.concatenate([vectors, found.vectors[own * len(templates) :]])
+    own, each = len(classes.prompts), len(settings.prompts.templates)
+    vectors = metric.ensembled(found.vectors[: own * each].reshape(own, each, -1))
+    return np.concatenate([vectors, found.vectors[own * each :]])
+
+
+def _texts(settings: Any, prompts: Sequence[str]) -> list[str]:
+    """Each class in every template, then the none prompt if there is one."""
+    texts = [template.replace("{}", name) for name in prompts for template in settings.prompts.templates]
+    none = settings.zero_shot.none_prompt
+    return texts if none is None else [*texts, none]
 
 
 def _probability(encoder: Any) -> Any:
@@ -325,7 +330,8 @@ def refuse(facts: Facts, settings: Any) -> str | None:
         return "the data set has no labels: name the classes, as in 'zero_shot.classes=[a cat,a dog]'"
     if not chosen.classes and len(facts.classes) == 1:
         return f"the data set has one class, '{facts.classes[0]}': name two or more in zero_shot.classes"
-    return None
+    named = None if chosen.names else facts.no_vector(_texts(settings, list(chosen.classes) or list(facts.classes)))
+    return facts.no_probability or named
 
 
 STAGE = Stage(

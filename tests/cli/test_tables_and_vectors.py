@@ -223,6 +223,11 @@ def test_so_few_rows_that_settings_are_lowered(cli: Clipscope, tmp_path: Path) -
     quiet(result)
 
 
+def reason(result: Result, stage: str) -> str:
+    """Why the run did not do it."""
+    return {entry["stage"]: str(entry["reason"]) for entry in result.record["left_out"]}[stage]
+
+
 def test_vectors_of_texts_are_checked_and_recorded(cli: Clipscope, given: tuple[str, ...], tmp_path: Path) -> None:
     np.savez(tmp_path / "texts.npz", embedding=GIVEN[:2], texts=np.array(["a dog", "a cat"]))
     given = (*given, npy(tmp_path, GIVEN))
@@ -231,6 +236,9 @@ def test_vectors_of_texts_are_checked_and_recorded(cli: Clipscope, given: tuple[
     assert (told["path"], told["count"]) == (f"{tmp_path}/texts.npz", 2)
     assert told["fingerprint"]
     assert "2 of" in (result.folder / "report.html").read_text(encoding="utf-8")
+    assert reason(result, "zero_shot").startswith("encoder.logit_scale: needed for probabilities")
+    scaled = cli(*given, f"encoder.text_path={tmp_path}/texts.npz", "encoder.logit_scale=100")
+    assert "texts.npz has no vector for the text 'a photo of" in reason(scaled, "zero_shot")
     hidden = cli(*given, f"encoder.text_path={tmp_path}/texts.npz", "report.hide=[path]")
     assert str(tmp_path) not in (hidden.folder / "report.html").read_text(encoding="utf-8")
     assert cli(*given).hits["embedding"] == "hit", "texts change no vector of an image"

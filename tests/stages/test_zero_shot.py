@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -226,13 +227,20 @@ def test_a_text_without_a_vector(tmp_path: Path) -> None:
 
 
 def test_refusals() -> None:
+    given = {"a photo of a", "a photo of b"}
+
     def why(text_side: bool = True, labels: tuple[str, ...] = ("a", "b"), **changes: Any) -> str | None:
-        facts = Facts(3, labels, encoder="timm", text_side=text_side)
+        facts = Facts(
+            3, labels, encoder="timm", text_side=text_side, no_vector=lambda texts: ", ".join(sorted({*texts} - given))
+        )
         assert STAGE.refuse is not None
-        return STAGE.refuse(facts, settings(zero_shot=section("zero_shot", **changes)))
+        prompts = SimpleNamespace(templates=["a photo of {}"])
+        return STAGE.refuse(facts, settings(zero_shot=section("zero_shot", **changes), prompts=prompts)) or None
 
     assert why() is None
     assert "encoder=timm sees images only; encoders that see texts too: openai, open_clip" in str(why(text_side=False))
     assert "'zero_shot.classes=[a cat,a dog]'" in str(why(labels=()))
     assert "one class, 'a'" in str(why(labels=("a",)))
-    assert why(labels=(), classes=["a cat", "a dog"]) is None
+    assert why(labels=(), classes=["b", "a"]) is None
+    assert why(labels=(), classes=["a", "c"]) == "a photo of c", "texts whose vectors are given are looked for at once"
+    assert why(none_prompt="dust") == "dust"
