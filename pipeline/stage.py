@@ -80,7 +80,8 @@ class Stage:
     metrics(made) -> {key below the stage's name: number}, for metrics.json.
     keyed(settings): what of its settings changes its result, where that is less than all of them: this alone enters
         its key, so that runs which differ elsewhere share the result.
-    check(made, config): raises RunError when what was made must not be used; what was made is kept.
+    check(made, config) -> lines to warn with; raises RunError when what was made must not be used; what was made is
+        kept.
     refuse(facts, settings): why it cannot be done with this data, None if it can. Raises CallError for a setting
         that is wrong with this data.
     concerns(facts): False for data of a kind that it is not made for: then, where it was not named, nothing is said of
@@ -108,7 +109,7 @@ class Stage:
     draw: Callable[..., dict[str, Any]] | None = None
     draw_needs: tuple[str, ...] = ()
     metrics: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
-    check: Callable[[Mapping[str, Any], Any], None] | None = None
+    check: Callable[[Mapping[str, Any], Any], list[str]] | None = None
     refuse: Callable[[Facts, Any], str | None] | None = None
     concerns: Callable[[Facts], bool] = lambda facts: True
     first_look: Callable[[Any], None] | None = None

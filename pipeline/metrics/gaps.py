@@ -20,6 +20,8 @@ _GRID = np.linspace(0.0, 1.0, 101)
 _MIDDLE = len(_GRID) // 2
 _BANDWIDTH = 1.06  # Scott's rule
 _SIMULATED = 80  # flat densities, of which the middle one is taken
+_LEAST = 1e-6  # valley of an even density of so few points, or so narrow a kernel, that it says no more
+_MOST = 1.5  # what is above 1 says the same, by however much: no gap
 _STEP = 1.15  # sizes and bandwidths are rounded to powers of it, so that few have to be simulated
 
 
@@ -27,8 +29,8 @@ _STEP = 1.15  # sizes and bandwidths are rounded to powers of it, so that few ha
 class Gap:
     """Between a cluster and its nearest other, which has the smallest distance of centroids.
 
-    value: density in the valley over the lower peak, about 1 without a gap, near 0 with a wide one; NaN where a
-    cluster has too few members to tell.
+    value: density in the valley over the lower peak, in [0, 1.5]: about 1 or more without a gap, near 0 with a wide
+    one; NaN where a cluster has too few members to tell.
     """
 
     cluster: int
@@ -111,7 +113,8 @@ def _between(
     width = _BANDWIDTH * math.sqrt(float(np.mean(spreads))) * len(points) ** -0.2
     if width <= 1e-6:  # two points, with nothing between them
         return 0.0
-    return _valley(_density(points, width)) / _by_chance(_rounded(len(points)), _rounded(width))
+    even = max(_by_chance(_rounded(len(points)), _rounded(width)), _LEAST)
+    return min(_valley(_density(points, width)) / even, _MOST)
 
 
 def _density(points: Floats, width: float) -> Floats:
@@ -133,7 +136,7 @@ def _rounded(value: float) -> float:
 
 @functools.lru_cache(maxsize=4096)
 def _by_chance(count: float, width: float) -> float:
-    """The middle of the valleys that so many points of an even density have, in (0, 1]."""
+    """The middle of the valleys that so many points of an even density have, in [0, 1]."""
     random = np.random.default_rng(0)
     found = [_valley(_density(random.uniform(-0.5, 1.5, round(count)), width)) for _ in range(_SIMULATED)]
     return float(np.median(found))

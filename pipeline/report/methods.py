@@ -9,6 +9,7 @@ from pipeline.metrics.gaps import NONE as NO_GAP
 from pipeline.metrics.gaps import REAL
 from pipeline.metrics.verdict import ALPHA, ALPHA_ALONE, GATE, SMALLEST
 from pipeline.report import methods_of_robustness as of_robustness
+from pipeline.report import methods_of_training as of_training
 from pipeline.report import methods_of_words as of_words
 from pipeline.report.recorded import Citations, Record
 from pipeline.report.recorded import choice as _choice
@@ -18,7 +19,9 @@ from pipeline.report.recorded import unit_of as _unit
 from pipeline.report.trust import null_in_words
 from pipeline.report.words import counted, look_up, number
 
-_ELSEWHERE = {name: metric.source for name, metric in METRICS.items()} | of_words.WORKS | of_robustness.WORKS
+_ELSEWHERE = (
+    {name: metric.source for name, metric in METRICS.items()} | of_words.WORKS | of_robustness.WORKS | of_training.WORKS
+)
 WORKS: dict[str, str] = _ELSEWHERE | {
     "umap": "McInnes, L., Healy, J. and Melville, J. (2018). UMAP: uniform manifold approximation and "
     "projection for dimension reduction. arXiv:1802.03426.",
@@ -414,6 +417,7 @@ _STAGE_LINES: dict[str, Callable[[Record], list[str]]] = (
     }
     | of_words.LINES
     | of_robustness.LINES
+    | of_training.LINES
 )
 
 
@@ -431,6 +435,7 @@ _ORDER = (
     "significance",
     *of_words.LINES,
     *of_robustness.LINES,
+    *of_training.LINES,
 )
 
 
@@ -733,6 +738,7 @@ _STAGE_SENTENCES: dict[str, Callable[[Record, Citations], str]] = (
     }
     | of_words.SENTENCES
     | of_robustness.SENTENCES
+    | of_training.SENTENCES
 )
 
 

@@ -146,8 +146,9 @@ def labels_in_words(run: Compared) -> str:
     found = frame.set_index("name")
     parts = []
     if "ari" in found.index and math.isfinite(ari := found.loc["ari", "value"]):
-        by_chance = _by_chance(found, "ari")
-        parts.append(f"The clusters agree with the labels by an adjusted Rand index of {ari:.2f}{by_chance}.")
+        value = round(ari, 2) + 0.0  # no -0.00
+        index = f"an adjusted Rand index of {value:.2f}{_by_chance(found, 'ari')}"
+        parts.append(f"The clusters agree with the labels by {index}.")
     told = {"knn_accuracy": "from the five nearest images", "probe_accuracy": "by a linear probe"}
     known = [f"{found.loc[name, 'value']:.0%} {how}" for name, how in told.items() if name in found.index]
     if known:

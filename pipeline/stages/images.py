@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import RunError
-from pipeline.schema import Config
+from pipeline.schema import Config, FoldersDataset
 from pipeline.stage import Drawing, Stage, Workspace
 
 SEEN = ["width", "height", "format", "mode", "bytes", "brightness", "sharpness"]
 COLUMNS = ["id", "path", "label", "caption", "group", "split", "content_hash", *SEEN]
+GONE = 5  # classes without a readable image that are named
 SHEET = 48  # images on the sheet
 
 
@@ -36,8 +37,8 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
     return {"listed": read + skipped, "read": read, "skipped": skipped}
 
 
-def check(made: Mapping[str, Any], config: Config) -> None:
-    """Enough images, and some of every class, must have been readable."""
+def check(made: Mapping[str, Any], config: Config) -> list[str]:
+    """Enough images must have been readable, and some of every class whose folder was named."""
     images, skipped = made["images"], made["skipped"]
     total = len(images) + len(skipped)
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(skipped["reason"]).most_common())
@@ -49,8 +50,11 @@ def check(made: Mapping[str, Any], config: Config) -> None:
             f"dataset.max_unreadable = {config.dataset.max_unreadable:g} allows; see skipped.csv"
         )
     gone = sorted(set(made["candidates"]["label"].dropna()) - set(images["label"].dropna())) if len(skipped) else []
-    if gone:
-        raise RunError(f"class '{gone[0]}': none of its images could be read; see skipped.csv")
+    said = [f"class '{label}': none of its images could be read; see skipped.csv" for label in gone]
+    if said and isinstance(config.dataset, FoldersDataset):
+        raise RunError(said[0])
+    more = [f"{len(said) - GONE:,} more classes without an image that could be read"] if len(said) > GONE else []
+    return said[:GONE] + more
 
 
 def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawing: Drawing) -> dict[str, Any]:

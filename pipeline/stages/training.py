@@ -281,14 +281,14 @@ class _Judge:
         return told | self._zero_shot(images, prompts, scale)
 
     def _zero_shot(self, images: np.ndarray, prompts: np.ndarray, scale: float) -> dict[str, float]:
-        from inference.encoders.torch_model import softmax_probability
+        from inference.probability import Rule
         from pipeline.metrics import zero_shot
 
         known = self.truth >= 0
         if not len(prompts) or not known.any():
             return {}
         classes = zero_shot.ensembled(prompts.reshape(*self.shape, -1))
-        rule = softmax_probability(scale if math.isfinite(scale) else 1.0)
+        rule = Rule(scale if math.isfinite(scale) else 1.0)
         found = zero_shot.classified(images[known], classes, self.truth[known], rule, 1)
         return {"zero_shot_top1": float((found.rank == 0).mean())}
 
@@ -398,8 +398,8 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
     return dict(zip(table["name"], table["value"].astype(float), strict=True))
 
 
-def check(made: Mapping[str, Any], config: Config) -> None:
-    """Not too many images may have been unreadable."""
+def check(made: Mapping[str, Any], config: Config) -> list[str]:
+    """Not too many images may have been unreadable; nothing to tell else."""
     table = made["training_images"]
     lost = (table["part"] == "") & ~table["reason"].isin([NO_TEXT, NO_PART])
     if lost.sum() > config.dataset.max_unreadable * len(table):
@@ -407,6 +407,7 @@ def check(made: Mapping[str, Any], config: Config) -> None:
             f"{lost.sum()} of {len(table)} images could not be read, more than dataset.max_unreadable = "
             f"{config.dataset.max_unreadable:g} allows; see training/training_images.csv"
         )
+    return []
 
 
 def draw(settings: Any, made: Mapping[str, Any], needs: Mapping[str, Any], drawing: Drawing) -> dict[str, Any]:

@@ -32,7 +32,11 @@ def run(settings: Any, workspace: Workspace) -> dict[str, Any]:
         device, precision = _runtime(settings)
         return {"training_base": Start(_handle(settings, workspace), device, precision)}
     except EncoderError as error:
-        raise CallError(f"{_key(error.key, chosen.base)}: {error.message}") from error
+        key = _key(error.key, chosen.base)
+        message = error.message.replace(error.key, key)
+        if chosen.base is TrainingBase.scratch:  # which takes no file
+            message = message.removesuffix(f", or say {key}=<file>")
+        raise CallError(f"{key}: {message}") from error
 
 
 def first_look(settings: Any) -> None:

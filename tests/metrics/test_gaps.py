@@ -143,3 +143,14 @@ def test_many_clusters_in_many_dimensions_take_little_memory() -> None:
     tracemalloc.stop()
     assert len(found) == 400
     assert peak < 60e6  # all differences of centroids at once: 400 x 400 x 300 x 8 = 384 MB
+
+
+def test_one_cloud_of_many_numbers_and_few_points() -> None:
+    """An even density of so few points under so narrow a kernel has a valley of (nearly) nothing to be divided by."""
+    vectors = np.random.default_rng(0).normal(size=(100, 20_000)).astype(np.float32)
+    values = [gap.value for gap in gaps(vectors, np.arange(100) % 3)]
+    assert values == [module._MOST] * 3
+    module._by_chance.cache_clear()
+    assert module._by_chance(8, 1e-4) < 1e-6
+    apart = np.concatenate([np.full((4, 2), 0.0), np.full((4, 2), 1.0)]) + np.arange(8)[:, None] * 1e-4
+    assert gaps(apart, np.arange(8) // 4)[0].value < 1e-6, "two points, nearly"

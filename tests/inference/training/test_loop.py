@@ -109,6 +109,15 @@ def test_a_loss_that_is_no_number_at_once_is_an_error(tmp_path: Path) -> None:
         trained(tmp_path, lr=float("inf"))
 
 
+def test_too_large_for_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: loop._Training, *given: object) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(loop._Training, "_loss", full)
+    with pytest.raises(TrainingFailed, match=r"out of GPU memory with batches of 32: take a smaller batch_size"):
+        trained(tmp_path)
+
+
 def test_early_stopping(tmp_path: Path) -> None:
     found = trained(tmp_path, lr=0.0, epochs=10, patience=2)
     assert found.stopped == "no better loss for 2 epochs"
