@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from inference import fidelity
 from inference.embed import processes
 from inference.encoders import Encoder, EncoderHandle, NoTextSide
 from inference.fidelity import Fidelity, TooFar, is_guarded, judge, measured
+from inference.probability import Rule
 from inference.shards import in_one_file, is_complete, reading_of, save_shard, unit_rows
 from inference.workers import EmbeddingFailed, Progress, Supervisor
 
@@ -37,13 +38,14 @@ __all__ = ["EmbeddedTexts", "EmbeddingFailed", "embed_texts"]
 class EmbeddedTexts:
     """vectors: (m, d) float32 of length 1, memory-mapped; truncated: how many texts are longer than the context and
     were cut; unknown: how many have no token that means anything to the tokeniser (blank, or of a script that it does
-    not know); handle: the encoder as it was used in the end; fidelity: of the fast way to the exact one, None where the
-    exact one was asked for."""
+    not know); handle: the encoder as it was used in the end; rule: how the model makes probabilities of their cosines
+    to images, None of no texts; fidelity: of the fast way to the exact one, None where the exact one was asked for."""
 
     vectors: np.ndarray
     truncated: int
     unknown: int
     handle: EncoderHandle
+    rule: Rule | None
     fidelity: Fidelity | None
 
 
@@ -114,11 +116,13 @@ def _strings(column: Any, rows: range) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Lost:
-    """What a shard says of its texts: how many were cut, how many mean nothing to the tokeniser."""
+class _Told:
+    """What a shard says besides its vectors: how many texts were cut, how many mean nothing to the tokeniser; and the
+    model's rule for probabilities, so that nobody has to load it once more for that."""
 
     truncated: int
     unknown: int
+    rule: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,8 @@ class _Encode:
     def make(self, encoder: Encoder, task: _Task, progress: Callable[[int], None]) -> None:
         """One shard, put down when it is complete."""
         made = encoder.text_vectors(task.texts(), task.batch, progress=progress)
-        save_shard(self.shards, task.number, unit_rows(made.vectors), _Lost(made.truncated, made.unknown))
+        told = _Told(made.truncated, made.unknown, asdict(made.rule))
+        save_shard(self.shards, task.number, unit_rows(made.vectors), told)
 
 
 class _Embedding:
@@ -220,17 +225,18 @@ class _Embedding:
         told = [reading_of(self.shards, task.number) for task in self.tasks]
         truncated, unknown = (sum(shard[name] for shard in told) for name in ("truncated", "unknown"))
         if truncated:
-            log.warning("%s of %s texts are longer than the model takes and were cut", *_counts(truncated, self.total))
+            log.warning("texts longer than the model takes, which were cut: %s of %s", *_counts(truncated, self.total))
         if unknown:
             log.warning(
-                "%s of %s texts have nothing that the model's tokeniser knows: their vectors mean nothing",
+                "texts of which the model's tokeniser knows nothing: %s of %s; their vectors mean nothing",
                 *_counts(unknown, self.total),
             )
         vectors = in_one_file(self.shards, range(len(self.tasks)), self.folder / "text_embeddings.npy")
         if not self.tasks:
             vectors = np.empty((0, self.handle.description.dimension or 0), np.float32)
         found = measured(self.folder) if is_guarded(self.asked) else None
-        return EmbeddedTexts(vectors, truncated, unknown, self.handle, found)
+        rule = Rule(**told[0]["rule"]) if told else None
+        return EmbeddedTexts(vectors, truncated, unknown, self.handle, rule, found)
 
 
 def _counts(*numbers: int) -> tuple[str, ...]:

@@ -14,12 +14,16 @@ from pipeline.console import new_table, number
 from pipeline.metrics.catalog import METRICS
 from pipeline.report import indexes, naming, retrieval, robustness, zero_shot
 from pipeline.report.privacy import privacy_of
+from pipeline.report.words import counted
 
 CONFUSIONS = 3  # the most frequent
 QUERIES = 10
 HITS = 5  # of a query
 TAGS = 8  # the most frequent
 GROUPS = 12  # with names
+SINGLE = 5  # images that are told of one by one
+LIKELY = 5  # classes of each
+CLASSES = 20  # of all images
 
 
 def parts(run: Any) -> Iterator[Table | Text]:
@@ -32,9 +36,9 @@ def parts(run: Any) -> Iterator[Table | Text]:
     yield from _robustness(run)
     for what, *cells in indexes.rows(run):
         kind, count, size, recall, query, batch = cells
-        yield Text(
-            f"index of {what}: {kind}, {count} vectors, {size}, recall {recall}, {query} ms a query, {batch} in a batch"
-        )
+        vectors = f"{count} {'vector' if count == '1' else 'vectors'}"
+        times = f"{query} ms a query, {batch} in a batch"
+        yield Text(f"index of {what}: {kind}, {vectors}, {size}, recall {recall}, {times}")
 
 
 def _columns(table: Table, *names: str) -> Table:
@@ -47,6 +51,7 @@ def _columns(table: Table, *names: str) -> Table:
 def _zero_shot(run: Any) -> Iterator[Table | Text]:
     rows = zero_shot.rows(run)
     if not rows:
+        yield from _predictions(run)
         return
     table = _columns(new_table("zero-shot: each image to the class whose text is nearest"),
                      "score", "value", "95 % interval")  # fmt: skip
@@ -61,6 +66,33 @@ def _zero_shot(run: Any) -> Iterator[Table | Text]:
         pairs = [f"{row['label']} called {row['predicted']} ({row['images']:,}, {100 * row['share']:.0f} % of them)"
                  for row in wrong.head(CONFUSIONS).to_dict("records")]  # fmt: skip
         yield Text(f"most frequent errors: {_line('; '.join(pairs))}")
+
+
+def _predictions(run: Any) -> Iterator[Table | Text]:
+    """What is known without labels: each image where they are few, else how many each class has."""
+    if not run.has("predictions"):
+        return
+    found = run.table("predictions")
+    if len(found) > SINGLE:
+        table = new_table("zero-shot: what images are taken for, by the nearest class text")
+        table.add_column("class")
+        _columns_right(table, "images", "share", "probability, mean")
+        each = found.groupby("predicted")["probability"].agg(["size", "mean"]).sort_values("size", ascending=False)
+        for name, size, mean in each.head(CLASSES).itertuples():
+            table.add_row(escape(_line(name)), f"{size:,}", f"{100 * size / len(found):.0f} %", number(mean))
+        yield table
+        if (more := len(each) - CLASSES) > 0:
+            yield Text(f"and {counted(more, 'more class', 'more classes')}; see the report")
+        return
+    table = new_table("zero-shot: what each image is taken for, by the nearest class text")
+    table.add_column("image, class")
+    _columns_right(table, "probability", "cosine")
+    for row in found.to_dict("records"):
+        table.add_row(Text(_line(row["id"]), "dim"))
+        for end in ("", *(f"_{place}" for place in range(2, LIKELY + 1) if f"class_{place}" in row)):
+            name = row[f"class{end}" if end else "predicted"]
+            table.add_row(f"  {escape(_line(name))}", number(row[f"probability{end}"]), number(row[f"cosine{end}"]))
+    yield table
 
 
 def _retrieval(run: Any) -> Iterator[Table]:
@@ -96,6 +128,8 @@ def _names(run: Any) -> Iterator[Table | Text]:
             numbers = (number(row["difference"]), zero_shot.ends(row) or "-", number(row["margin"]))
             table.add_row(*map(escape, cells), *numbers, escape(_line(naming.in_words(row))))
         yield table
+        if (more := len(first) - GROUPS) > 0:
+            yield Text(f"and {counted(more, 'more group')}; see the report")
         yield Text(naming.answer(run, kind))
 
 
@@ -105,12 +139,18 @@ def _columns_right(table: Table, *names: str) -> None:
 
 
 def _tags(run: Any) -> Iterator[Text]:
-    if not run.has("tag_counts") or not len(counts := run.table("tag_counts")):
+    if not run.has("tag_counts"):
+        return
+    counts = run.table("tag_counts")
+    if not len(counts):
+        yield Text("no image got a tag: no cosine reaches tagging.min_score")
         return
     entry = privacy_of(run).entry
     most = [f"{entry(row['text'])} ({100 * row['share']:.0f} %)" for row in counts.head(TAGS).to_dict("records")]
     best = number(run.metrics.get("tagging/best_score"))
     yield Text(f"most frequent tags (share of images): {_line('; '.join(most))}; mean cosine of the best: {best}")
+    if exactness := indexes.of_tags(run):
+        yield Text(exactness)
 
 
 def _search(run: Any) -> Iterator[Table | Text]:
@@ -118,18 +158,20 @@ def _search(run: Any) -> Iterator[Table | Text]:
         return
     privacy = privacy_of(run)
     hits = run.table("hits")
-    table = new_table(f"search: the {HITS} nearest images by cosine")
+    table = new_table("search: the nearest images by cosine")
     table.add_column("image")
     table.add_column("cosine", justify="right")
-    table.add_column("label")
+    captioned = "caption" not in privacy.hide and hits["caption"].notna().any()
+    told = "caption" if captioned and not hits["label"].notna().any() else "label"
+    table.add_column(told, overflow="ellipsis", no_wrap=True)
     for _, of_query in hits[hits["query"] < QUERIES].groupby("query"):
         table.add_row(Text(_line(privacy.text(of_query["query_text"].iloc[0])), "dim"))
         for row in of_query.head(HITS).to_dict("records"):
-            label = row["label"] if isinstance(row["label"], str) else "-"
-            table.add_row(f"  {escape(_line(row['id']))}", number(row["score"]), escape(_line(label)))
+            known = row[told] if isinstance(row[told], str) else "-"
+            table.add_row(f"  {escape(_line(row['id']))}", number(row["score"]), escape(_line(known)))
     yield table
     if (more := hits["query"].nunique() - QUERIES) > 0:
-        yield Text(f"and {more:,} more queries; see the report")
+        yield Text(f"and {counted(more, 'more query', 'more queries')}; see the report")
 
 
 def _robustness(run: Any) -> Iterator[Table | Text]:

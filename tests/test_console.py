@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.console import Say
 from tests.report.fake_run import FakeRun, record
-from tests.report.fake_words import NASTY, all_frames, index_frames, words_record
+from tests.report.fake_words import NASTY, all_frames, hits_frames, index_frames, words_record, zero_shot_frames
 from tests.report.test_trust import SENTENCE, run, verdict
 
 
@@ -86,3 +86,30 @@ def test_a_run_of_texts_alone(capsys: pytest.CaptureFixture[str]) -> None:
     made._frames = index_frames()
     Say().summary(made)
     assert capsys.readouterr().out.strip().startswith("texts: folder: 1,200 entries")
+
+
+def test_predictions_where_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    """A few images one by one, with the next best; of many how often each class."""
+    one = zero_shot_frames()["predictions"]
+    made = words()
+    made._frames = {"predictions": one}
+    Say().summary(made)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "what each image is taken for" in out
+    assert "patient-1 dog 0.900 0.300 cat 0.100 0.280" in out
+    made._frames = {"predictions": pd.concat([one] * 6 + [one.assign(predicted="[b]cat", probability=0.5)] * 2)}
+    Say().summary(made)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "dog 6 75 % 0.900 [b]cat 2 25 % 0.500" in out
+    assert "patient-1" not in out
+
+
+def test_captions_stand_for_labels_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    made = words()
+    made._frames = hits_frames()
+    made._frames["hits"]["label"] = None
+    Say().summary(made)
+    assert "0.300 Mrs Smith's chest" in " ".join(capsys.readouterr().out.split())
+    made.record["config"]["report"] = {"hide": ["caption"]}
+    Say().summary(made)
+    assert "Smith's" not in capsys.readouterr().out

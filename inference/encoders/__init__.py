@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from inference.images import ImageFile
+from inference.probability import Rule
 
 # kind -> module; imported when first used, because backends are heavy
 KINDS: dict[str, str] = {
@@ -108,11 +109,13 @@ class Runtime:
 @dataclass(frozen=True)
 class TextVectors:
     """vectors: (n, dimension) float32, not scaled; truncated: how many texts are longer than the context and were cut;
-    unknown: how many have no token that means anything to the tokeniser."""
+    unknown: how many have no token that means anything to the tokeniser; rule: how the model makes probabilities of
+    their cosines to images."""
 
     vectors: np.ndarray
     truncated: int
     unknown: int
+    rule: Rule
 
 
 class Encoder(Protocol):

@@ -21,8 +21,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from inference.encoders import Description, EncoderError, Look, Runtime
 from inference.encoders.checkpoints import inspect_checkpoint
 from inference.encoders.folders import Folder, Wanted, called, find_folder, read_json
@@ -30,8 +28,9 @@ from inference.encoders.huggingface_images import FILES, preprocessing_of
 from inference.encoders.image_settings import refuse_wrong, with_settings
 from inference.encoders.networks import digest, dimension_of, first_few
 from inference.encoders.tokens import LibraryTokenizer, Tokens
-from inference.encoders.torch_model import TextSide, TorchEncoder, sigmoid_probability, softmax_probability
+from inference.encoders.torch_model import TextSide, TorchEncoder
 from inference.preprocessing import Preprocessing
+from inference.probability import Rule
 
 if TYPE_CHECKING:
     import torch
@@ -298,7 +297,7 @@ def _text_side(network: Any, facts: Mapping[str, Any]) -> TextSide:
         tokenize=tokenize,
         batch=batch,
         encode=lambda tokens: network.get_text_features(**tokens).pooler_output,
-        probability=_probability(network, facts["kind"]),
+        rule=_rule(network, facts["kind"]),
     )
 
 
@@ -313,11 +312,10 @@ def _tokenizer(folder: str) -> Any:
         raise EncoderError(f"its tokeniser cannot be loaded: {reason}", KEY) from error
 
 
-def _probability(network: Any, kind: str) -> Callable[[np.ndarray], np.ndarray]:
+def _rule(network: Any, kind: str) -> Rule:
     if kind == "align":
-        return softmax_probability(1 / network.temperature.item())
-    scale = network.logit_scale.exp().item()
-    return sigmoid_probability(scale, network.logit_bias.item()) if kind == "siglip" else softmax_probability(scale)
+        return Rule(1 / network.temperature.item())
+    return Rule(network.logit_scale.exp().item(), network.logit_bias.item() if kind == "siglip" else None)
 
 
 @contextlib.contextmanager

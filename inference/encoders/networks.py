@@ -28,7 +28,7 @@ def undrawn() -> Iterator[None]:
     """Networks are made without the random weights that `fill` replaces, which take most of the time of making one."""
     from torch.nn import init
 
-    before = {name: getattr(init, name) for name in vars(init) if name.endswith("_") and not name.startswith("_")}
+    before = {name: getattr(init, name) for name in vars(init) if name.endswith("_") and not name.endswith("__")}
     try:
         for name in before:
             setattr(init, name, lambda tensor, *args, **kwargs: tensor)
@@ -44,12 +44,11 @@ def fuse_quickgelu(network: torch.nn.Module) -> None:
     It is silu(1.702 x) / 1.702, and both factors go into the weights before and behind it, while they are in float32.
     """
     import torch
-    from open_clip.transformer import QuickGELU
 
     factor = 1.702
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(getattr(module, "gelu", None), QuickGELU) and hasattr(module, "c_fc"):
+            if type(getattr(module, "gelu", None)).__name__ == "QuickGELU" and hasattr(module, "c_fc"):
                 module.c_fc.weight.mul_(factor)
                 module.c_fc.bias.mul_(factor)
                 module.c_proj.weight.div_(factor)

@@ -6,16 +6,11 @@ the library retries an unreachable hub for most of a minute and fills with rando
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
-import importlib
-import importlib.util
 import json
 import logging
-import sys
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inference.encoders import Description, EncoderError, Look, Runtime, text_towers
+from inference.encoders import Description, EncoderError, Look, Runtime, open_clip_modules, text_towers
 from inference.encoders.checkpoints import inspect_checkpoint, read_checkpoint
 from inference.encoders.folders import Folder, Wanted, called, find_folder, folder_name, read_json
 from inference.encoders.image_settings import refuse_wrong, with_settings
 from inference.encoders.networks import digest, dimension_of, fill, fuse_quickgelu
 from inference.encoders.tokens import Tokens, bpe_tokens, stacked, unknown
-from inference.encoders.torch_model import TextSide, TorchEncoder, sigmoid_probability, softmax_probability
+from inference.encoders.torch_model import TextSide, TorchEncoder
 from inference.encoders.weights import Hub, find_weights
 from inference.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from inference.probability import Rule
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +98,7 @@ def load(arguments: Mapping[str, Any], description: Description, runtime: Runtim
     facts = dict(description.facts)
     config, preprocessing = json.loads(facts["config"]), Preprocessing(**facts["preprocessing"])
     network = _network(config, facts["tower"])
-    _fill(network, description.weights[0], description.model, _weights_key(arguments["model"]))
+    _fill(network, config, description.weights[0], description.model, _weights_key(arguments["model"]))
     if not runtime.exact:
         fuse_quickgelu(network)
 
@@ -126,7 +122,7 @@ def _named(arguments: Mapping[str, Any], look: Look) -> _Source:
     if name not in configs:
         raise EncoderError(_no_model(arguments["model"], list(configs)), "encoder.model")
     model = json.loads(configs[name].read_text(encoding="utf-8"))
-    tags = _tags().get(name, {})
+    tags = open_clip_modules.tables().get(name, {})
     pretrained = arguments["pretrained"]
     if pretrained is None:
         raise EncoderError(f"{name} needs weights: {_listed(tags)}a file of yours", "encoder.pretrained")
@@ -239,31 +235,28 @@ def _three(values: Any) -> tuple[float, ...]:
 
 def _network(config: dict[str, Any], tower: str | None = None) -> Any:
     """open_clip's own network, as its factory builds it, with random numbers in it."""
-    from open_clip.coca_model import CoCa
-    from open_clip.model import CLIP, CustomTextCLIP
-
     config = deepcopy(config)
     custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
     if "timm_model_name" in config["vision_cfg"]:
         config["vision_cfg"]["timm_model_pretrained"] = False
     if "hf_model_name" in config["text_cfg"]:
         config["text_cfg"] |= {"hf_model_name": tower, "hf_model_pretrained": False}
+    kind = "CoCa" if custom and "multimodal_cfg" in config else "CustomTextCLIP" if custom else "CLIP"
+    networks = open_clip_modules.module_for(config, "coca_model" if kind == "CoCa" else "model")
     try:
-        return (CoCa if custom and "multimodal_cfg" in config else CustomTextCLIP if custom else CLIP)(**config)
+        return getattr(networks, kind)(**config)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise EncoderError(f"open_clip cannot build it: {error}", "encoder.model") from error
 
 
-def _fill(network: Any, file: str, what: str, key: str) -> None:
+def _fill(network: Any, config: Mapping[str, Any], file: str, what: str, key: str) -> None:
     """As open_clip's load_checkpoint, without its silent changes: no resized positions, no bias out of nothing."""
-    from open_clip.convert import convert_state_dict
-    from open_clip.model import convert_to_custom_text_state_dict
-
-    tensors = convert_state_dict(network, read_checkpoint(file, key).tensors)
+    convert, model = (open_clip_modules.module_for(config, name) for name in ("convert", "model"))
+    tensors = convert.convert_state_dict(network, read_checkpoint(file, key).tensors)
     for name in ("input_resolution", "context_length", "vocab_size"):  # of OpenAI's archives
         tensors.pop(name, None)
     if "positional_embedding" in tensors and not hasattr(network, "positional_embedding"):
-        tensors = convert_to_custom_text_state_dict(tensors)
+        tensors = model.convert_to_custom_text_state_dict(tensors)
     for name in ("logit_scale", "logit_bias"):
         wanted = getattr(network, name, None)
         if name in tensors and wanted is not None and tensors[name].numel() == wanted.numel():
@@ -285,19 +278,18 @@ def _text_side(network: Any, config: Mapping[str, Any], folder: str | None) -> T
         tokenize=lambda texts: _tokens(tokenizer(), texts, lengths),
         batch=stacked,
         encode=text_towers.encode(network),
-        probability=softmax_probability(scale) if bias is None else sigmoid_probability(scale, bias.item()),
+        rule=Rule(scale, None if bias is None else bias.item()),
     )
 
 
 def _tokenizer(text: Mapping[str, Any], folder: str | None) -> Any:
     """The tokeniser that open_clip's own `get_tokenizer` chooses, from local files."""
-    from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
-
-    context = text.get("context_length", DEFAULT_CONTEXT_LENGTH)
+    library = open_clip_modules.own("tokenizer")
+    context = text.get("context_length", library.DEFAULT_CONTEXT_LENGTH)
     settings = text.get("tokenizer_kwargs") or {}
     if folder is None:
-        return SimpleTokenizer(context_length=context, **settings)
-    return HFTokenizer(folder, context_length=context, tokenizer_mode=text.get("tokenizer_mode"), **settings)
+        return library.SimpleTokenizer(context_length=context, **settings)
+    return library.HFTokenizer(folder, context_length=context, tokenizer_mode=text.get("tokenizer_mode"), **settings)
 
 
 def _tokens(tokenizer: Any, texts: list[str], lengths: text_towers.Lengths) -> Tokens:
@@ -325,43 +317,9 @@ def _tokenizer_hash(found: _Source, look: Look) -> str:
     return ":".join(look.content_hash(str(file)) for file in files)
 
 
-def _package() -> Path:
-    spec = importlib.util.find_spec("open_clip")
-    if spec is None or not spec.submodule_search_locations:
-        raise EncoderError("the package open_clip_torch is not installed")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
 def config_files() -> dict[str, Path]:
     """Name -> file of all of the library's models; read from its folder, because its import takes seconds."""
-    return {file.stem: file for file in sorted((_package() / "model_configs").glob("*.json"))}
-
-
-def _tags() -> dict[str, dict[str, dict[str, Any]]]:
-    """The library's table: model -> tag -> where its weights are and how images are prepared. Its module is imported
-    under another name, without the package around it and without torch, which would take seconds."""
-    alias = "_open_clip_tables"
-    if alias not in sys.modules:
-        package = types.ModuleType(alias)
-        package.__path__ = [str(_package())]
-        sys.modules[alias] = package
-    with _unimportable("safetensors.torch"):
-        table = importlib.import_module(f"{alias}.pretrained")
-    found: dict[str, dict[str, dict[str, Any]]] = table._PRETRAINED
-    return found
-
-
-@contextlib.contextmanager
-def _unimportable(name: str) -> Iterator[None]:
-    before = sys.modules.get(name)
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = before
+    return {file.stem: file for file in sorted((open_clip_modules.folder() / "model_configs").glob("*.json"))}
 
 
 def _no_model(name: str, known: list[str]) -> str:

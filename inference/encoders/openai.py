@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference.encoders import Description, EncoderError, Look, Runtime, text_towers
+from inference.encoders import Description, EncoderError, Look, Runtime, open_clip_modules, text_towers
 from inference.encoders.checkpoints import Inspection, inspect_checkpoint, read_checkpoint
 from inference.encoders.image_settings import with_settings
 from inference.encoders.networks import fill, fuse_quickgelu, undrawn
 from inference.encoders.recognition import clip_sizes, looks_like
 from inference.encoders.tokens import bpe_tokens, stacked
-from inference.encoders.torch_model import TextSide, TorchEncoder, softmax_probability
+from inference.encoders.torch_model import TextSide, TorchEncoder
 from inference.encoders.weights import Found, Hub, find_weights
 from inference.preprocessing import Preprocessing, openai_preprocessing, transformers_clip_preprocessing
+from inference.probability import Rule
 
 if TYPE_CHECKING:
     import torch
@@ -206,11 +207,13 @@ def network_of(
     they have already where the file is OpenAI's own; so is done here. Raises EncoderError.
     """
     import torch
-    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, convert_weights_to_lp
 
+    library = open_clip_modules.own("model")
     a = architecture
-    vision = CLIPVisionCfg(layers=a.vision_layers, width=a.vision_width, patch_size=a.patch, image_size=a.image_size)
-    text = CLIPTextCfg(
+    vision = library.CLIPVisionCfg(
+        layers=a.vision_layers, width=a.vision_width, patch_size=a.patch, image_size=a.image_size
+    )
+    text = library.CLIPTextCfg(
         context_length=a.context,
         vocab_size=a.vocabulary,
         width=a.text_width,
@@ -218,10 +221,10 @@ def network_of(
         layers=a.text_layers,
     )
     with undrawn():
-        network = CLIP(a.dimension, vision, text, quick_gelu=True, cast_dtype=torch.float32)
+        network = library.CLIP(a.dimension, vision, text, quick_gelu=True, cast_dtype=torch.float32)
     fill(network, {name: tensor for name, tensor in tensors.items() if name not in SETTINGS}, what, key)
     if scripted:
-        convert_weights_to_lp(network, torch.float16)
+        library.convert_weights_to_lp(network, torch.float16)
         network.float()
     return network
 
@@ -233,7 +236,7 @@ def text_side(network: Any, context: int) -> TextSide:
         tokenize=lambda texts: bpe_tokens(_tokenizer(), texts, context, lengths),
         batch=stacked,
         encode=text_towers.encode(network),
-        probability=softmax_probability(float(network.logit_scale.detach().exp())),
+        rule=Rule(network.logit_scale.exp().item()),
     )
 
 
@@ -241,9 +244,8 @@ def text_side(network: Any, context: int) -> TextSide:
 def _tokenizer() -> Any:
     """open_clip's, which brings the vocabulary along, with the special tokens spelt as OpenAI spells them."""
     import regex
-    from open_clip.tokenizer import SimpleTokenizer
 
-    tokenizer = SimpleTokenizer()
+    tokenizer = open_clip_modules.own("tokenizer").SimpleTokenizer()
     spelling = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     pattern = tokenizer.pat.pattern
     for theirs, openai in spelling.items():

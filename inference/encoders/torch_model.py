@@ -14,6 +14,7 @@ from inference.encoders import Description, EncoderError, NoTextSide, Runtime, T
 from inference.encoders.tokens import CHARACTERS, Tokens, well_formed
 from inference.images import ImageFile
 from inference.preprocessing import Preprocessing
+from inference.probability import Rule
 
 if TYPE_CHECKING:
     import torch
@@ -27,12 +28,12 @@ BATCH = {"cpu": 32, "gpu": 1024}  # of these, encoded at a time
 @dataclass(frozen=True)
 class TextSide:
     """tokenize: texts -> tokens; batch: rows of these and their length (None: the whole context) -> tensors; encode:
-    tensors -> (n, d) tensor; probability: (n, m) cosines -> (n, m) probabilities by the model's own rule."""
+    tensors -> (n, d) tensor; rule: how the model makes probabilities of cosines."""
 
     tokenize: Callable[[list[str]], Tokens]
     batch: Callable[[list[Any], int | None], Any]
     encode: Callable[[Any], torch.Tensor]
-    probability: Callable[[np.ndarray], np.ndarray]
+    rule: Rule
 
 
 def network_dtype(runtime: Runtime) -> torch.dtype:
@@ -192,35 +193,13 @@ class TorchEncoder:
                 progress(start + len(rows))
         cut = int(np.logical_or(tokens.cut, np.array([len(text) > CHARACTERS for text in texts], bool)).sum())
         self.truncated_texts += cut
-        return TextVectors(vectors, cut, int(tokens.unknown.sum()))
+        return TextVectors(vectors, cut, int(tokens.unknown.sum()), side.rule)
 
     def similarity_to_probability(self, similarities: np.ndarray) -> np.ndarray:
         """(n, m) cosines -> (n, m) probabilities by the model's own rule. Raises NoTextSide."""
-        return self._text_side().probability(similarities)
+        return self._text_side().rule(similarities)
 
     def _text_side(self) -> TextSide:
         if self.text is None:
             raise NoTextSide(self.description.model)
         return self.text
-
-
-def softmax_probability(scale: float) -> Callable[[np.ndarray], np.ndarray]:
-    """CLIP's rule: softmax(scale * cosine) over the texts, computed in float64."""
-
-    def probability(similarities: np.ndarray) -> np.ndarray:
-        logits = scale * np.asarray(similarities, np.float64)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-    return probability
-
-
-def sigmoid_probability(scale: float, bias: float) -> Callable[[np.ndarray], np.ndarray]:
-    """SigLIP's rule: sigmoid(scale * cosine + bias) of each text by itself."""
-
-    def probability(similarities: np.ndarray) -> np.ndarray:
-        from scipy.special import expit
-
-        return np.asarray(expit(scale * np.asarray(similarities, np.float64) + bias))
-
-    return probability

@@ -20,8 +20,9 @@ from inference.encoders.checkpoints import TensorInfo, read_checkpoint
 from inference.encoders.folders import Wanted, find_folder
 from inference.encoders.networks import fill, with_counters
 from inference.encoders.tokens import LibraryTokenizer
-from inference.encoders.torch_model import TextSide, TorchEncoder, softmax_probability
+from inference.encoders.torch_model import TextSide, TorchEncoder
 from inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from inference.probability import Rule
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +102,7 @@ def of_tensors(description: Description, given: Mapping[str, torch.Tensor], runt
     if description.text_fingerprint is not None:
         # the loss of its training takes dot products as they are, at temperature 1
         tokenizer = _tokenizer(facts["tokenizer"])
-        text = TextSide(tokenizer.tokens, tokenizer.batch, encode_text, softmax_probability(1.0))
+        text = TextSide(tokenizer.tokens, tokenizer.batch, encode_text, Rule(1.0))
     dimension = network["image_projection"]["fc"].out_features
     preprocessing = Preprocessing(**facts["preprocessing"])
     return TorchEncoder(description, runtime, network, preprocessing, encode_image, dimension, text)

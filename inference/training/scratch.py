@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.encoders import open_clip_modules
 from inference.preprocessing import CLIP_MEAN, CLIP_STD
 
 PAD, UNKNOWN, START, END = "<pad>", "<unknown>", "<start>", "<end>"
@@ -64,7 +65,6 @@ def heads(width: int) -> int:
 def make(folder: Path, architecture: Architecture, texts: Iterable[str], seed: int) -> Path:
     """The folder of a new model, from the same seed the same; `texts` with repeats give the words. Returns it."""
     import torch
-    from open_clip.model import CLIP
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def make(folder: Path, architecture: Architecture, texts: Iterable[str], seed: i
     config = architecture.config(vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = CLIP(**config)
+        network = open_clip_modules.own("model").CLIP(**config)
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
     told = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "resize_mode": "shortest"}
     (folder / CONFIG).write_text(json.dumps({"model_cfg": config, "preprocess_cfg": told}, indent=2), encoding="utf-8")

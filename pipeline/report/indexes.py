@@ -36,6 +36,21 @@ def reasons(run: Tables) -> list[str]:
     return [f"Index of {what}, {str(row['explanation']).rstrip('.')}." for what, row in _found(run)]
 
 
+def of_tags(run: Tables) -> str:
+    """How exact the search for tags was, in a sentence; '' where it was exact or nothing is known of it."""
+    if not run.has("tag_recall"):
+        return ""
+    row = run.table("tag_recall").iloc[0]
+    if row["kind"] == "exact":
+        return ""
+    k, images, now, before = (number(row[name]) for name in ("k", "images", "probed", "probed_before"))
+    nearest = "nearest entry" if k == "1" else f"{k} nearest entries"
+    said = f"Recall of the index for the {nearest} of {images} images, against exact search: {score(row['recall'])}"
+    if now == before:
+        return f"{said}."
+    return f"{said}; it looks into {now} of its parts for them, {before} were enough for queries like its entries."
+
+
 def size(count: float) -> str:
     """Bytes as people say them.
 

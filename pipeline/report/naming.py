@@ -28,7 +28,8 @@ def in_words(name: Any) -> str:
             return f"no more than chance gives ({small})"
         said = [f"beats chance ({small})"]
     if not is_missing(name["margin"]):
-        said.append("fits no other as well" if name["margin"] > 0 else f"but fits {name['runner_up']} as well")
+        other = f"fits {name['runner_up']} {'better' if name['margin'] < 0 else 'as well'}"
+        said.append("fits no other as well" if name["margin"] > 0 else f"but {other}" if said else other)
     return ", ".join(said)
 
 
@@ -63,10 +64,31 @@ def answer(run: Tables, kind: str) -> str:
     """How many groups have a name that holds, in a sentence; '' where none was named."""
     if not run.has("group_names") or not len(first := firsts(run, kind)):
         return ""
-    count, several = len(first), {"cluster": "clusters", "class": "classes"}[kind]
+    groups, unnamed = int(first["groups"].iloc[0]), int(first["groups"].iloc[0]) - len(first)
     if first["p"].isna().all():
-        return f"{count} {several} have names; whether these beat chance was not asked (naming.permutations = 0)."
-    held = sum(holds(row) for row in first.to_dict("records"))
-    beyond = int((first["p"] < ALPHA).sum())
-    said = f"{beyond} of {count} {several} {'has' if beyond == 1 else 'have'} a name that beats chance"
-    return f"{said}; names of these that fit no other as well: {held}." if beyond else f"{said}."
+        them = "this beats" if len(first) == 1 else "these beat"
+        why = f"whether {them} chance was not asked (naming.permutations = 0)"
+        return f"{_of(len(first), groups, kind)}; {why}."
+    beyond = first[first["p"] < ALPHA]
+    said = f"{_of(len(beyond), groups, kind)} that beats chance"
+    if len(beyond) and not beyond["margin"].isna().all():
+        said += f"; {_fitting(sum(holds(row) for row in beyond.to_dict('records')), len(beyond))}"
+    return f"{said}; without any name: {unnamed}." if unnamed else f"{said}."
+
+
+def _of(count: int, groups: int, kind: str) -> str:
+    several = {"cluster": "clusters", "class": "classes"}[kind]
+    if groups == 1:
+        return f"The one {kind} has {'a' if count else 'no'} name"
+    if count == groups:
+        return f"{'Both' if groups == 2 else f'All {groups}'} {several} have a name"
+    return f"{count or 'None'} of {groups} {several} {'have' if count > 1 else 'has'} a name"
+
+
+def _fitting(alone: int, count: int) -> str:
+    """How many of so many names fit no other group as well."""
+    if count == 1:
+        return "it fits no other as well" if alone else "it fits another as well"
+    if alone in (0, count):
+        return "none of these fits another as well" if alone else "each of these fits another as well"
+    return f"{alone} of these fit{'s' if alone == 1 else ''} no other as well"

@@ -80,8 +80,10 @@ def answer(run: Tables) -> str:
         return ""
     top1 = found["top1"]
     span = "" if is_missing(top1["low"]) else f" (95 %: {percent(top1['low'])} to {percent(top1['high'])})"
+    one = found["images"]["value"] == 1
+    called = "image is called by its own class" if one else "images are called by their own class"
     return (
-        f"{percent(top1['value'])}{span} of {number(found['images']['value'])} images are called by their own class, "
+        f"{percent(top1['value'])}{span} of {number(found['images']['value'])} {called}, "
         f"of {number(found['classes']['value'])}; always saying the most frequent class gives "
         f"{percent(found['majority']['value'])}, guessing {percent(found['chance1']['value'])}."
     )

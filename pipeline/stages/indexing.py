@@ -16,6 +16,7 @@ from pipeline.schema import IndexSettings, size_in_bytes
 from pipeline.stage import Workspace
 
 QUERIES = 500  # that an index is measured by
+CHECKED = 200  # images that an index of texts is measured by
 BLOCK = 8192  # queries searched for at a time
 MEASURED = ("recall", "query_ms", "batch_query_ms", "bytes")
 
@@ -41,6 +42,35 @@ def indexed(settings: IndexSettings, vectors: np.ndarray, workspace: Workspace) 
     row |= {"queries": found.queries, "recall": found.recall, "query_ms": found.query_ms}
     row |= {"batch_query_ms": found.batch_query_ms, "probed": found.probed, "device": settings.device}
     return index, pd.DataFrame([{**row, "explanation": choice.explanation}])
+
+
+def suited(
+    settings: IndexSettings, index: Any, queries: np.ndarray, k: int, vectors: np.ndarray
+) -> tuple[Any, dict[str, Any]]:
+    """The index as it serves these queries, and what was measured: kind, images, k, recall, probed, probed_before.
+
+    It was tuned by queries like its entries, and images lie elsewhere than texts. So its recall of the k nearest is
+    measured on CHECKED of the queries, against exact search; where that is below `index.recall`, it looks further,
+    tuned by as many others, and is measured anew. For as few queries as that, exact search takes no longer: then the
+    index is None, for `found_in`. Raises RunError for an index that is damaged or of other vectors.
+    """
+    try:
+        indexes.check(index, *vectors.shape)
+        told = {"kind": indexes.kind(index), "images": 0, "k": k, "recall": 1.0}
+        told |= dict.fromkeys(("probed", "probed_before"), indexes.probed(index))
+        if told["kind"] == "exact":
+            return index, told
+        if len(queries) <= CHECKED:
+            return None, told | {"kind": "exact", "probed": 0}
+        order = np.random.default_rng(settings.seed).permutation(len(queries))
+        measured, others = (np.asarray(queries[np.sort(part)]) for part in (order[:CHECKED], order[CHECKED:][:CHECKED]))
+        recall = indexes.recall_of(index, vectors, measured, k)
+        if recall < settings.recall:
+            indexes.look_further(index, vectors, others, k, settings.recall)
+            recall = indexes.recall_of(index, vectors, measured, k)
+    except ValueError as error:
+        raise RunError(f"index: {error}") from error
+    return index, told | {"images": CHECKED, "recall": recall, "probed": indexes.probed(index)}
 
 
 def quality_metrics(quality: pd.DataFrame) -> dict[str, float]:

@@ -29,7 +29,8 @@ def run(
     map: np.ndarray | None,
 ) -> dict[str, Any]:
     """`group_names`: for each cluster and class its names, the best first (pipeline.metrics.naming.Name), with p of the
-    group: whether some entry sets it apart more than one would sets of as many random images."""
+    group: whether some entry sets it apart more than one would sets of as many random images; groups: how many there
+    are of that kind, with those that got no name."""
     known = groups_of(images, clusters)
     if not known:
         raise RunError("naming: there is nothing to name: no clusters, and not several labels")
@@ -54,7 +55,7 @@ def run(
         parts.append(_table(groups, names, [chance.p for chance in chances], texts))
         if unnamed := sorted(set(range(len(groups.names))) - {name.group for name in names}):
             log.warning(
-                "%d of %d groups have no name (too few images, or no entry is nearer to them than to the rest): %s",
+                "without a name: %d of %d groups (too few images, or no entry is nearer to them than to the rest): %s",
                 len(unnamed), len(groups.names), ", ".join(groups.names[number] for number in unnamed[:5]),
             )  # fmt: skip
     return {"group_names": pd.concat(parts, ignore_index=True)}
@@ -65,7 +66,7 @@ def _texts(texts: Any, rows: np.ndarray) -> list[str]:
 
 
 COLUMNS = ["kind", "group", "rank", "text", "category", "halves", "difference", "low", "high", "effect", "mean",
-           "worse", "margin", "runner_up", "p"]  # fmt: skip
+           "worse", "margin", "runner_up", "p", "groups"]  # fmt: skip
 
 
 def _table(groups: Groups, names: list[metric.Name], chances: list[float], texts: Any) -> pd.DataFrame:
@@ -74,7 +75,8 @@ def _table(groups: Groups, names: list[metric.Name], chances: list[float], texts
     rows = [
         (groups.kind, groups.names[name.group], name.rank, text, category, name.halves, name.difference, name.low,
          name.high, name.effect, name.mean, name.worse, name.margin,
-         groups.names[name.runner_up] if name.runner_up >= 0 else "", chances[name.group])
+         groups.names[name.runner_up] if name.runner_up >= 0 else "", chances[name.group],
+         len(groups.names))
         for name, text, category in zip(names, said, categories, strict=True)
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -116,6 +118,7 @@ STAGE = Stage(
     makes=("group_names",),
     uses=("clusters", "map"),
     settings=("naming",),
+    version=2,
     run=run,
     metrics=metrics,
     draw=draw,

@@ -15,7 +15,7 @@ from pipeline.metrics import hubness as hubs
 from pipeline.metrics.blocks import row_lengths
 from pipeline.schema import HubCorrection
 from pipeline.stage import Drawing, Stage, Workspace
-from pipeline.stages.indexing import found_in
+from pipeline.stages.indexing import found_in, suited
 from pipeline.stages.sidecars import write_sidecars
 from pipeline.stages.word_groups import groups_of
 
@@ -38,7 +38,7 @@ def run(
     """`tags`: id, rank, text, category, score (cosine; with csls also corrected), the best first. `tag_counts`: how
     many images have each. `hubness`: of the plain and the corrected tags. `tag_categories`: for each cluster and
     class and each category of entries its share of the tags, and how many times what all images have (log2); None
-    for one category."""
+    for one category. `tag_recall`: one row, how many of the true nearest the search found (indexing.suited)."""
     if len(text_embeddings) == 0:
         raise RunError("tagging: the index has no entry")
     k = min(settings.tagging.k, len(text_embeddings))
@@ -48,8 +48,13 @@ def run(
     wanted = min(max(k, CANDIDATES), len(text_embeddings)) if csls else k
     if not (row_lengths(image_embeddings) > 0).all():
         raise RunError("tagging: an image has an all-zero vector, which is near to nothing")
+    index, told = suited(settings.index, text_index, image_embeddings, wanted, text_embeddings)
+    if len(texts) != len(text_embeddings):
+        raise RunError(
+            f"tagging.index: damaged: {len(text_embeddings):,} vectors, but {len(texts):,} texts: build it anew"
+        )
     device = settings.index.device
-    rows, cosines = found_in(text_index, image_embeddings, wanted, text_embeddings, device, workspace.progress)
+    rows, cosines = found_in(index, image_embeddings, wanted, text_embeddings, device, workspace.progress)
     measured = [("cosine", hubs.hubness(rows[:, :k], len(text_embeddings)))]
     corrected = None
     if csls:
@@ -62,6 +67,7 @@ def run(
         "tag_counts": _counts(rows, len(images), texts),
         "hubness": _hubness(measured, texts),
         "tag_categories": _categories(images, clusters, rows, texts),
+        "tag_recall": pd.DataFrame([told]),
     }
 
 
@@ -125,9 +131,10 @@ def _categories(images: pd.DataFrame, clusters: np.ndarray | None, rows: np.ndar
 
 
 def metrics(made: Mapping[str, Any]) -> dict[str, float]:
-    """Mean cosine of the best tag; hubness, plain and corrected."""
+    """Mean cosine of the best tag; hubness, plain and corrected; recall of the search."""
     tags = made["tags"]
     numbers = {"tagged": float(tags["id"].nunique()), "best_score": float(tags.loc[tags["rank"] == 1, "score"].mean())}
+    numbers["recall"] = float(made["tag_recall"]["recall"].iloc[0])
     for row in made["hubness"].to_dict("records"):
         numbers |= {f"hubness/{row['way']}/{name}": row[name] for name in ("skewness", "top_share", "unused")}
     return numbers
@@ -188,10 +195,14 @@ def _category_figures(found: pd.DataFrame) -> dict[str, Any]:
 STAGE = Stage(
     name="tagging",
     needs=("images", "image_embeddings", "texts", "text_embeddings", "text_index"),
-    makes=("tags", "tag_counts", "hubness", "tag_categories"),
+    makes=("tags", "tag_counts", "hubness", "tag_categories", "tag_recall"),
     uses=("clusters",),
     settings=("tagging", "index"),
-    keyed=lambda settings: {name: getattr(settings.tagging, name) for name in ("k", "min_score", "hub_correction")},
+    version=2,
+    keyed=lambda settings: {
+        **{name: getattr(settings.tagging, name) for name in ("k", "min_score", "hub_correction")},
+        **{name: getattr(settings.index, name) for name in ("recall", "seed")},
+    },
     run=run,
     metrics=metrics,
     deliver=deliver,

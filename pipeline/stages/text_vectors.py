@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ SEEING_TEXTS = (
 @dataclass(frozen=True)
 class TextVectors:
     """vectors: (m, d) float32 of length 1; truncated: how many texts were longer than the context and cut; unknown: how
-    many have no word that the tokenizer knows; fidelity: smallest cosine to the exact way (1 where it is that)."""
+    many have no word that the tokenizer knows; fidelity: smallest cosine to the exact way (1 where it is that).
+    probability: (n, m) cosines of images to these texts -> (n, m) by the model's own rule."""
 
     vectors: np.ndarray
+    probability: Callable[[np.ndarray], np.ndarray] | None
     truncated: int = 0
     unknown: int = 0
     fidelity: float = 1.0
@@ -40,7 +42,7 @@ def text_vectors(
     """The vectors of texts (a list or an Arrow column), resumable in `folder`. Raises RunError."""
     if isinstance(encoder, Precomputed):
         given = encoder.encode_texts([prefix + text for text in as_list(texts)])
-        return TextVectors(unit_rows(given).astype(np.float32))
+        return TextVectors(unit_rows(given).astype(np.float32), encoder.similarity_to_probability)
     from inference.texts import embed_texts
 
     try:
@@ -50,7 +52,7 @@ def text_vectors(
     except (EncoderError, NoTextSide) as error:
         raise RunError(f"{getattr(error, 'key', 'encoder')}: {error}") from error
     fidelity = made.fidelity.cosine if made.fidelity else 1.0
-    return TextVectors(made.vectors, made.truncated, made.unknown, fidelity)
+    return TextVectors(made.vectors, made.rule, made.truncated, made.unknown, fidelity)
 
 
 def as_list(texts: Any) -> list[str]:

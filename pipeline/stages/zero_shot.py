@@ -51,10 +51,10 @@ def run(
     `zero_shot_coverage`; `class_text_similarities`: mean cosine of each label's images to each class text."""
     chosen = settings.zero_shot
     classes = _classes(chosen, images["label"], prompt_names)
-    vectors = _class_vectors(settings, classes, text_encoder, workspace)
+    vectors, probability = _class_vectors(settings, classes, text_encoder, workspace)
     truth = _truth(images["label"], classes, prompt_names)
     try:
-        found = metric.classified(image_embeddings, vectors, truth, _probability(text_encoder), chosen.top_k)
+        found = metric.classified(image_embeddings, vectors, truth, probability, chosen.top_k)
     except ValueError as error:
         raise RunError(str(error)) from error
     made: dict[str, Any] = {"predictions": _predictions(images, classes, truth, found, chosen.threshold)}
@@ -76,7 +76,7 @@ def _classes(chosen: Any, labels: pd.Series, called: Mapping[str, str]) -> Class
         if seen.setdefault(prompt, name) != name:
             raise RunError(f"zero_shot.names: the classes '{seen[prompt]}' and '{name}' are both called '{prompt}'")
     if idle := sorted(label for label, prompt in called.items() if label not in names and prompt not in prompts):
-        log.warning("zero_shot.names: %d labels are none of the classes, as '%s'", len(idle), idle[0])
+        log.warning("zero_shot.names: labels that are none of the classes: %d, as '%s'", len(idle), idle[0])
     if chosen.none_prompt is None:
         return Classes(names, prompts)
     if NONE in names:
@@ -84,13 +84,14 @@ def _classes(chosen: Any, labels: pd.Series, called: Mapping[str, str]) -> Class
     return Classes([*names, NONE], prompts, none=True)
 
 
-def _class_vectors(settings: Any, classes: Classes, encoder: Any, workspace: Workspace) -> np.ndarray:
-    """(C, d): the ensemble of the templates for each class; the none prompt stands as it is."""
+def _class_vectors(settings: Any, classes: Classes, encoder: Any, workspace: Workspace) -> tuple[np.ndarray, Any]:
+    """(C, d): the ensemble of the templates for each class; the none prompt stands as it is. And cosines to
+    probabilities by the model's own rule."""
     texts = _texts(settings, classes.prompts)
     found = text_vectors(texts, encoder, workspace, workspace.folder / "prompts")
     own, each = len(classes.prompts), len(settings.prompts.templates)
     vectors = metric.ensembled(found.vectors[: own * each].reshape(own, each, -1))
-    return np.concatenate([vectors, found.vectors[own * each :]])
+    return np.concatenate([vectors, found.vectors[own * each :]]), found.probability
 
 
 def _texts(settings: Any, prompts: Sequence[str]) -> list[str]:
@@ -98,12 +99,6 @@ def _texts(settings: Any, prompts: Sequence[str]) -> list[str]:
     texts = [template.replace("{}", name) for name in prompts for template in settings.prompts.templates]
     none = settings.zero_shot.none_prompt
     return texts if none is None else [*texts, none]
-
-
-def _probability(encoder: Any) -> Any:
-    """Cosines to probabilities by the model's own rule. Given vectors know theirs; a model has to be asked."""
-    loaded = encoder if hasattr(encoder, "similarity_to_probability") else encoder.load()
-    return loaded.similarity_to_probability
 
 
 def _truth(labels: pd.Series, classes: Classes, called: Mapping[str, str]) -> np.ndarray:

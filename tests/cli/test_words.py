@@ -222,11 +222,11 @@ def test_an_index_of_another_encoder_or_damaged(clip: tuple[Clipscope, tuple[str
     assert len(cli.folders()) == runs, "found before a run folder is made"
     copy = tmp_path / "copy"
     shutil.copytree(made.folder, copy)
-    for name, content in (("text.index", b"<html>404</html>"), ("text_emb/text_emb_0000.npy", b"\x93NUMPY\x01\x00")):
+    for name, cut in (("text.index", 0.5), ("text_emb/text_emb_0000.npy", 0.1)):
         file = copy / "text_index" / name
         whole = file.read_bytes()
         file.unlink()
-        file.write_bytes(content)
+        file.write_bytes(whole[: int(cut * len(whole))])
         damaged = cli(*words, *encoder, f"tagging.index={copy}/text_index", status=None)
         assert damaged.status in (1, 2)
         assert damaged.err.count("error:") == 1 and f"{Path(name).name}: damaged" in damaged.err

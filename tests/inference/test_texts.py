@@ -76,6 +76,11 @@ def test_workers_give_the_same_bytes_as_this_process(tmp_path: Path, handle: Enc
     made = [embed_texts(texts, handle, tmp_path / str(n), workers=n) for n in (0, 1, 2)]
     assert same(made[0], made[1]) and same(made[0], made[2])
     assert (made[0].truncated, made[0].unknown) == (1, 1)
+    cosines = np.array([[0.3, 0.28, -0.1]])
+    expected = handle.load().similarity_to_probability(cosines)
+    for one in made:  # whoever loaded the network, its rule came with the vectors
+        assert one.rule is not None
+        np.testing.assert_array_equal(one.rule(cosines), expected)
 
 
 def test_columns_are_read_as_lists(tmp_path: Path, handle: EncoderHandle) -> None:
@@ -115,8 +120,8 @@ def test_bad_texts_do_no_harm(tmp_path: Path, handle: EncoderHandle, caplog: pyt
         made = embed_texts(texts, handle, tmp_path, workers=0)
     np.testing.assert_allclose(np.linalg.norm(made.vectors.astype(float), axis=1), 1, atol=1e-6)
     assert [record.message for record in caplog.records] == [
-        f"9 of {len(texts)} texts are longer than the model takes and were cut",
-        f"12 of {len(texts)} texts have nothing that the model's tokeniser knows: their vectors mean nothing",
+        f"texts longer than the model takes, which were cut: 9 of {len(texts)}",
+        f"texts of which the model's tokeniser knows nothing: 12 of {len(texts)}; their vectors mean nothing",
     ]
     assert len(texts[5]) > CHARACTERS
 

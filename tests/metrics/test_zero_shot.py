@@ -14,7 +14,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from inference.encoders.torch_model import sigmoid_probability, softmax_probability
+from inference.probability import Rule
 from pipeline.metrics import blocks
 from pipeline.metrics import zero_shot as metric
 from pipeline.metrics.resampling import resampled, share_interval, units
@@ -46,7 +46,7 @@ def test_templates_are_averaged_as_unit_vectors() -> None:
     np.testing.assert_allclose(ensembled(scaled), ensembled(templates), atol=1e-6)
 
 
-@pytest.mark.parametrize("rule", [softmax_probability(100.0), sigmoid_probability(10.0, -5.0)])
+@pytest.mark.parametrize("rule", [Rule(100.0), Rule(10.0, -5.0)])
 def test_classes_are_those_of_the_whole_product(rule: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     images, targets, truth = random_task()
     whole = classified(images, targets, truth, rule)
@@ -68,13 +68,13 @@ def test_classes_are_those_of_the_whole_product(rule: Callable, monkeypatch: pyt
 
 def test_of_equal_classes_the_lower_one_wins() -> None:
     targets = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
-    found = classified(np.array([[1.0, 0.0], [0.0, 0.0]]), targets, np.array([2, 1]), softmax_probability(100.0), top=9)
+    found = classified(np.array([[1.0, 0.0], [0.0, 0.0]]), targets, np.array([2, 1]), Rule(100.0), top=9)
     assert found.classes.tolist() == [[1, 2, 0], [0, 1, 2]]  # zeros are equally near to all
     assert found.rank.tolist() == [1, 1]
 
 
 def test_what_cannot_be_classified() -> None:
-    rule = softmax_probability(1.0)
+    rule = Rule(1.0)
     with pytest.raises(ValueError, match="no classes"):
         classified(np.ones((1, 2)), np.ones((0, 2)), np.array([-1]), rule)
     with pytest.raises(ValueError, match="not finite"):
@@ -85,7 +85,7 @@ def test_what_cannot_be_classified() -> None:
 
 def test_scores_are_scikit_learns() -> None:
     images, targets, truth = random_task()
-    found = classified(images, targets, truth, softmax_probability(10.0), top=8)
+    found = classified(images, targets, truth, Rule(10.0), top=8)
     known, told = truth >= 0, found.classes[:, 0]
     one = scores(truth, found.rank, 8, None, 100)
     every = np.zeros((len(truth), 8))

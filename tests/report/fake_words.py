@@ -89,7 +89,7 @@ def names_frames(text: str = "zero", **changes: Any) -> dict[str, pd.DataFrame]:
     """Names of two clusters and a class; cluster 1 is not told from cluster 0."""
     row = {"kind": "cluster", "group": "cluster 0", "rank": 1, "text": text, "category": "", "halves": 2,
            "difference": 0.05, "low": 0.04, "high": 0.06, "effect": 1.5, "mean": 0.3, "worse": 0.999, "margin": 0.02,
-           "runner_up": "cluster 1", "p": 0.005}  # fmt: skip
+           "runner_up": "cluster 1", "p": 0.005, "groups": 2}  # fmt: skip
     rows = [
         row, row | {"rank": 2, "text": "nought", "halves": 1},
         row | {"group": "cluster 1", "text": "one", "margin": -0.01, "runner_up": "cluster 0"},
@@ -108,6 +108,9 @@ def tags_frames(text: str = "a cat", category: str = "animals/cats.txt") -> dict
         "hubness": pd.DataFrame(
             {"way": ["cosine", "csls"], "skewness": [5.2, 1.1], "top_text": [text, text], "top_share": [0.2, 0.05],
              "unused": [0.9, 0.5]}
+        ),
+        "tag_recall": pd.DataFrame(
+            {"kind": ["ivf_flat"], "images": 200, "k": 5, "recall": 0.957, "probed": 12, "probed_before": 4}
         ),
         "tag_categories": pd.DataFrame(
             categories, columns=["kind", "group", "category", "tags", "share", "expected", "lift"]

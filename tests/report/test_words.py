@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -102,13 +103,44 @@ def test_equal_captions_are_judged_both_ways_only_where_it_matters() -> None:
 def test_names_say_whether_they_are_more_than_chance() -> None:
     html = render(run(names_frames() | {"cluster_table": cluster_table(2)}))
     shown = between(html, "names")
-    assert "2 of 2 clusters have a name that beats chance; names of these that fit no other as well: 1." in shown
+    assert "Both clusters have a name that beats chance; 1 of these fits no other as well." in shown
     assert "beats chance (p = 0.005), fits no other as well" in shown
-    assert "beats chance (p = 0.005), but fits cluster 0 as well" in shown
+    assert "beats chance (p = 0.005), but fits cluster 0 better" in shown
     assert "no more than chance gives (p = 0.4)" in shown
     assert "cluster 0 zero; nought 0.050 (0.040 to 0.060) 0.020 (cluster 1) 99.9 % beats" in shown
     assert "0 zero; nought 200" in between(html, "clusters") and "1 one 199" in between(html, "clusters")
-    assert "Names : “zero” (cluster 0), “one” (cluster 1). 2 of 2 clusters" in between(html, "glance")
+    assert "Names : “zero” (cluster 0), “one” (cluster 1). Both clusters" in between(html, "glance")
+
+
+@pytest.mark.parametrize(
+    ("groups", "p", "margins", "said"),
+    [
+        (1, [0.01], [math.nan], "The one cluster has a name that beats chance."),
+        (1, [0.5], [math.nan], "The one cluster has no name that beats chance."),
+        (2, [0.01, 0.01], [0.1, 0.1],
+         "Both clusters have a name that beats chance; none of these fits another as well."),
+        (2, [0.01, 0.5], [0.1, 0.1], "1 of 2 clusters has a name that beats chance; it fits no other as well."),
+        (2, [0.01, 0.5], [0.0, 0.1], "1 of 2 clusters has a name that beats chance; it fits another as well."),
+        (2, [0.5, 0.5], [0.1, 0.1], "None of 2 clusters has a name that beats chance."),
+        (3, [0.01], [0.1],
+         "1 of 3 clusters has a name that beats chance; it fits no other as well; without any name: 2."),
+        (3, [0.9], [0.1], "None of 3 clusters has a name that beats chance; without any name: 2."),
+        (3, [0.01] * 3, [-0.1] * 3,
+         "All 3 clusters have a name that beats chance; each of these fits another as well."),
+        (4, [0.01] * 3, [0.1, 0.1, -0.1],
+         "3 of 4 clusters have a name that beats chance; 2 of these fit no other as well; without any name: 1."),
+        (1, [math.nan], [math.nan],
+         "The one cluster has a name; whether this beats chance was not asked (naming.permutations = 0)."),
+        (3, [math.nan] * 2, [0.1] * 2,
+         "2 of 3 clusters have a name; whether these beat chance was not asked (naming.permutations = 0)."),
+    ],
+)  # fmt: skip
+def test_how_many_groups_have_names(groups: int, p: list[float], margins: list[float], said: str) -> None:
+    rows = [
+        {"kind": "cluster", "group": f"cluster {i}", "rank": 1, "p": one, "margin": margin, "groups": groups}
+        for i, (one, margin) in enumerate(zip(p, margins, strict=True))
+    ]
+    assert naming.answer(run({"group_names": pd.DataFrame(rows)}), "cluster") == said
 
 
 def test_names_that_were_not_tested_claim_nothing() -> None:
@@ -121,6 +153,9 @@ def test_names_that_were_not_tested_claim_nothing() -> None:
 def test_tags_hubs_and_categories() -> None:
     shown = between(render(run(tags_frames())), "tags")
     assert "100 images got up to 5 of the nearest entries each; the best of an image has a cosine of 0.310" in shown
+    assert (
+        "5 nearest entries of 200 images, against exact search: 0.957; it looks into 12 of its parts for them" in shown
+    )
     assert "a cat animals/cats.txt 40 40 %" in shown
     assert "cosine 5.200 a cat 20 %" in shown and "CSLS 1.100 a cat 5 %" in shown
     assert "cat animals/cats.txt 30 10.000 2.928" in shown  # 2 ** 1.55

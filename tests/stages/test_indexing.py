@@ -12,9 +12,9 @@ from pipeline.errors import CallError, RunError
 from pipeline.geometry import indexes
 from pipeline.run_dir import ARTIFACTS
 from pipeline.schema import TextSettings
-from pipeline.stage import Facts
+from pipeline.stage import Facts, Workspace
 from pipeline.stages import image_index, text_embedding, text_index
-from pipeline.stages.indexing import QUERIES, found_in
+from pipeline.stages.indexing import CHECKED, QUERIES, found_in, indexed, suited
 from tests.making import settings
 from tests.stages.words import cloud, encoder_of, entries, run, section, unit
 
@@ -141,3 +141,48 @@ def test_an_encoder_that_sees_images_only() -> None:
     words = settings(text=settings(source="words"))
     assert "encoder=timm sees images only" in str(refuse(Facts(3, (), encoder="timm"), words))
     assert refuse(Facts(3, (), encoder="openai", text_side=True), words) is None
+
+
+def texts_and_images(n: int = 4000, d: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Entries in cells, and images that lie between them: far harder to find the nearest of than of an entry."""
+    random = np.random.default_rng(0)
+    centers = unit(random.normal(size=(80, d)))
+    entries = unit(centers[random.integers(0, 80, n)] + 0.05 * random.normal(size=(n, d)))
+    return entries, unit(random.normal(size=(600, d)))
+
+
+def test_an_index_looks_further_for_images_than_for_its_entries() -> None:
+    """The recall that is told is of images that nothing was tuned by, by a fresh search."""
+    entries, images = texts_and_images()
+    index = section("index", query_ms=0.001, recall=0.97, seed=2)
+    built, quality = indexed(index, entries, Workspace(Path(), workers=0))
+    assert quality["kind"][0] == "ivf_flat"
+    before = indexes.probed(built)
+    shuffled = np.random.default_rng(2).permutation(600)
+    held_out = images[np.sort(shuffled[:CHECKED])]
+    truth = np.sort(held_out.astype(np.float64) @ entries.T.astype(np.float64))[:, ::-1][:, 4:5]
+
+    def recall(found: Any) -> float:
+        return float((found_in(found, held_out, 5, entries)[1] >= truth - 1e-7).mean())
+
+    assert recall(built) < 0.9 < quality["recall"][0], "else there is nothing to mend"
+    searched, told = suited(index, built, images, 5, entries)
+    assert told["probed"] == indexes.probed(searched) > told["probed_before"] == before
+    assert told["recall"] == pytest.approx(recall(searched))
+    assert told["recall"] > 0.95
+    assert (told["images"], told["k"]) == (CHECKED, 5)
+    _, again = suited(index, searched, images, 5, entries)
+    assert again == told | {"probed_before": told["probed"]}, "what is enough stays as it is"
+    few, exact = suited(index, built, images[:CHECKED], 5, entries)
+    assert few is None and (exact["kind"], exact["recall"]) == ("exact", 1)
+
+
+def test_an_exact_index_needs_no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries, images = texts_and_images(50)
+    index = section("index")
+    built, _ = indexed(index, entries, Workspace(Path(), workers=0))
+    monkeypatch.setattr(indexes, "recall_of", None)
+    searched, told = suited(index, built, images, 5, entries)
+    assert searched is built and (told["kind"], told["recall"], told["images"]) == ("exact", 1, 0)
+    with pytest.raises(RunError, match="of 50 vectors, not 49"):
+        suited(index, built, images, 5, entries[:49])

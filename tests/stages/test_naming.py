@@ -99,7 +99,7 @@ def test_what_cannot_be_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         found = named(tmp_path / "few", cloud(4, 5), ["a", "a", "b", "b"])
     assert found.empty and list(found) == COLUMNS
-    assert "2 of 2 groups have no name (too few images, or no entry is nearer to them than to the rest): a, b" in (
+    assert "without a name: 2 of 2 groups (too few images, or no entry is nearer to them than to the rest): a, b" in (
         caplog.text
     )
     assert STAGE.metrics is not None

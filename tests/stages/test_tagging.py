@@ -82,6 +82,14 @@ def test_more_tags_than_entries(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert np.isnan(one["hubness"]["skewness"][0])
 
 
+def test_texts_that_are_not_those_of_the_vectors(tmp_path: Path) -> None:
+    needs = {"images": table_of([None] * 4), "image_embeddings": IMAGES, "texts": entries(list(WORDS)[:3])}
+    given, embeddings = {"tagging": section("tagging"), "index": section("index")}, unit(list(WORDS.values()))
+    index = run(text_index.STAGE, tmp_path, given, texts=entries(list(WORDS)), text_embeddings=embeddings)["text_index"]
+    with pytest.raises(RunError, match=r"^tagging.index: damaged: 4 vectors, but 3 texts: build it anew$"):
+        run(STAGE, tmp_path, given, **needs, text_embeddings=embeddings, text_index=index)
+
+
 def test_a_smallest_score(tmp_path: Path) -> None:
     made = tagged(tmp_path, k=4, min_score=0.95)
     assert of(made) == {"image 2": ["left"], "image 3": ["right"]}
@@ -150,13 +158,13 @@ def test_an_index_of_other_entries(tmp_path: Path) -> None:
 
 
 def test_an_approximate_index_gives_exact_scores(tmp_path: Path) -> None:
-    vectors, words = cloud(50, 16), {f"text {i}": row for i, row in enumerate(cloud(2000, 16, 1))}
+    vectors, words = cloud(250, 16), {f"text {i}": row for i, row in enumerate(cloud(2000, 16, 1))}
     exact = tagged(tmp_path / "a", vectors, words, k=5)
     fast = tagged(tmp_path / "b", vectors, words, k=5, index={"query_ms": 0.001, "recall": 0.9})
     shared = exact["tags"].merge(fast["tags"], on=["id", "text"])
-    assert 0.8 * 250 < len(shared) <= 250
+    assert 0.8 * 1250 < len(shared) < 1250, "it is approximate"
     np.testing.assert_array_equal(shared["score_x"], shared["score_y"])
-    assert len(fast["tags"]) == 250
+    assert len(fast["tags"]) == 1250
 
 
 def test_sidecars_change_no_key() -> None:
@@ -164,7 +172,10 @@ def test_sidecars_change_no_key() -> None:
     from tests.making import settings
 
     keys = [
-        STAGE.keyed(settings(tagging=section("tagging", **changes)))
-        for changes in ({}, {"sidecars": True, "overwrite": True, "index": "/elsewhere"}, {"k": 6})
-    ]
-    assert keys[0] == keys[1] != keys[2]
+        STAGE.keyed(settings(tagging=section("tagging", **changes), index=section("index", **index)))
+        for changes, index in (
+            ({}, {}), ({"sidecars": True, "overwrite": True, "index": "/elsewhere"}, {"device": "cuda"}),
+            ({"k": 6}, {}), ({}, {"recall": 0.5}),
+        )
+    ]  # fmt: skip
+    assert keys[0] == keys[1] and keys[2] != keys[0] != keys[3]

@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from inference.encoders import EncoderHandle, describe
 from pipeline.datasets.vectors import Precomputed
 from pipeline.errors import RunError
 from pipeline.stage import Facts
 from pipeline.stages.zero_shot import NONE, STAGE
+from tests.inference.encoders.clips import TINY_VIT, random_state, save_safetensors
 from tests.making import settings
-from tests.stages.words import cloud, encoder_of, prompts, run, section, table_of
+from tests.model_files import look_at
+from tests.stages.words import cloud, encoder_of, prompts, run, section, table_of, unit
 
 TEXTS = {"cat": (1, 0, 0), "dog": (0, 2, 0), "tree": (0, 0, 0.5), "thing": (-1, -1, -1)}
 IMAGES = np.array([(3, 1, 0), (1, 3, 0), (4, 3, 0), (0, 0, 2), (-1, -1, -2)], np.float32)
@@ -153,7 +156,7 @@ def test_labels_by_a_table_of_names(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert "zero_shot.names" not in caplog.text
     with caplog.at_level(logging.WARNING):
         classified(tmp_path / "c", labels=LABELS, called={"n07": "bird"})
-    assert "1 labels are none of the classes, as 'n07'" in caplog.text
+    assert "labels that are none of the classes: 1, as 'n07'" in caplog.text
     with pytest.raises(RunError, match=r"^zero_shot.names: the classes 'n01' and 'n02' are both called 'cat'$"):
         classified(tmp_path / "d", labels=labels, called={"n01": "cat", "n02": "cat"})
 
@@ -219,6 +222,22 @@ def test_probabilities_that_do_not_sum_to_one(tmp_path: Path) -> None:
     found = classified(tmp_path, encoder=encoder)["predictions"]
     np.testing.assert_allclose(found["probability"][2], 1 / (1 + np.exp(-3)), rtol=1e-6)
     np.testing.assert_allclose(found["probability_2"][2], 1 / (1 + np.exp(-1)), rtol=1e-6)
+
+
+def test_a_network_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the prompts' vectors; its rule for probabilities comes with them."""
+    path = save_safetensors(tmp_path / "tiny.safetensors", random_state(TINY_VIT))
+    given = {"model": None, "weights": str(path), "preprocessing": "openai"}
+    handle = describe("openai", given, True, look_at(tmp_path))
+    network = handle.load()
+    loads: list[EncoderHandle] = []
+    monkeypatch.setattr(EncoderHandle, "load", lambda self: loads.append(self) or network)
+    images, names = cloud(8, TINY_VIT.dimension), ["cat", "dog", "tree"]
+    found = classified(tmp_path, images, [None] * 8, handle, classes=names, top_k=3)["predictions"]
+    assert len(loads) == 1
+    cosines = unit(images) @ unit(network.encode_texts(names)).T
+    expected = np.sort(network.similarity_to_probability(cosines))[:, ::-1]
+    np.testing.assert_allclose(found[["probability", "probability_2", "probability_3"]], expected, rtol=1e-3)
 
 
 def test_a_text_without_a_vector(tmp_path: Path) -> None:

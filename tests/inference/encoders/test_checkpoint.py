@@ -23,7 +23,7 @@ from transformers import (
     CLIPVisionConfig,
 )
 
-from inference.encoders import EncoderError, Look, Runtime, checkpoint
+from inference.encoders import EncoderError, Look, Runtime, checkpoint, open_clip_modules
 from inference.encoders import open_clip as open_clip_encoder
 from inference.encoders.checkpoints import TensorInfo
 from inference.encoders.openai import Architecture
@@ -324,7 +324,7 @@ def test_open_clips_configurations_are_seen_in_the_shapes(name: str) -> None:
 
 
 def test_siglips_preprocessing_goes_with_its_architecture() -> None:
-    tags = open_clip_encoder._tags()
+    tags = open_clip_modules.tables()
     assert open_clip_encoder._agreed(tags["ViT-B-16-SigLIP"])["mean"] == (0.5, 0.5, 0.5)
     assert "mean" not in open_clip_encoder._agreed(tags["ViT-L-14"])  # its published weights disagree
 

@@ -20,6 +20,7 @@ from transformers.utils import logging as library_log
 
 from inference.encoders import EncoderError, EncoderHandle, Look, Runtime, describe
 from inference.encoders import open_clip as ours
+from inference.encoders.open_clip_modules import tables
 from inference.images import ImageFile
 from tests.model_files import COMMIT, block_sockets, cosine_gap, image_files, into_hub_cache, look_at
 
@@ -296,8 +297,8 @@ assert "torch" not in sys.modules and "open_clip" not in sys.modules
 
 def test_the_tables_are_the_librarys() -> None:
     assert sorted(ours.config_files()) == sorted(open_clip.list_models())
-    assert {name: list(tags) for name, tags in ours._tags().items()} == {
-        name: open_clip.list_pretrained_tags_by_model(name) for name in ours._tags()
+    assert {name: list(tags) for name, tags in tables().items()} == {
+        name: open_clip.list_pretrained_tags_by_model(name) for name in tables()
     }
 
 

@@ -47,7 +47,7 @@ def lengths_seen(encoder: Any, work: Callable[[], Any]) -> tuple[Any, set[int]]:
         seen.add((tokens["input_ids"] if hasattr(tokens, "keys") else tokens).shape[1])
         return side.encode(tokens)
 
-    encoder.text = type(side)(side.tokenize, side.batch, encode, side.probability)
+    encoder.text = type(side)(side.tokenize, side.batch, encode, side.rule)
     return work(), seen
 
 
