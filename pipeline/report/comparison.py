@@ -1,131 +1,170 @@
-"""The jobs of a sweep side by side, as one self-contained HTML page; nothing is computed here."""
+"""Runs side by side, as one self-contained HTML page; nothing is computed here."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.metrics.catalog import METRICS
+from pipeline.comparison.scores import SPACES, ScoreColumn, best_rows, score_columns
 from pipeline.metrics.verdict import WORDS, Level, excess_in_words, p_in_words
 from pipeline.report.page import encodable, environment
-from pipeline.report.privacy import Privacy
-from pipeline.report.words import NONE, duration, is_missing, number, plain, score
+from pipeline.report.words import NONE, duration, is_missing, number, score
 
-SEPARATION = "class_distances/separation/all/auc"
-"""How well the encoder keeps the classes apart: the one score that compares encoders without clusters."""
-
-_WAYS = {"image_to_text": "image to caption", "text_to_image": "caption to image"}
-OF_WORDS = (
-    *(f"zero_shot/{name}" for name in ("top1", "top5", "macro", "ece")),
-    *(f"retrieval/{way}/recall_at_{k}" for way in _WAYS for k in (1, 5, 10)),
-)
-"""What texts tell of the images: comparable between encoders and prompts."""
+if TYPE_CHECKING:
+    from pipeline.comparison.sheets import Sheet
 
 TRUST = ("verdict", "excess", "p", "gap")
 """The verdict on the clusters against clouds without any, and the numbers that it rests on."""
 
-NOT_SETTINGS = frozenset({"job", "status", "reason", "seconds", "report", "model", "k", *TRUST})
-"""Columns of a comparison that are neither a varied setting nor a score (scores hold a '/')."""
+NOT_SETTINGS = frozenset({"job", "run", "status", "reason", "seconds", "report", "model", "k", "images", "overrides"})
+"""Columns of a comparison that are neither a setting nor a score (scores hold a '/'); same_... and TRUST are others."""
 
-# Numbers of one space may be compared only where everything that makes the space is the same, and as many images
-# count: a clusterer that calls the hard ones noise is not better at the rest.
-_MADE_BY = {
-    "labels": ("dataset", "noise"),
-    "words": ("dataset", "zero_shot"),
-    "embedding": ("dataset", "encoder", "noise"),
-    "projection": ("dataset", "encoder", "projection", "seed", "noise"),
+FIXED = ("dataset", "encoder", "projection")  # settings that are left out where all rows have the same
+
+CAPTIONS = {
+    "comparison": "A panel for each score, a line for each model. Each panel names its space. Shaded: the range of "
+    "clouds without clusters through the same steps, in the colour of the model; dotted: their mean.",
+    "comparison_models": "Scores that may be compared between encoders on the same images, with 95 % intervals over "
+    "half-samples (over images for shares that are right); hollow dots have none.",
+    "comparison_differences": "Paired differences, first less second: what chance does to both alike cancels. An "
+    "interval that leaves out the line at zero is a difference beyond chance; of many, one in twenty is so by chance.",
 }
-_GROW_WITH_K = frozenset({"nmi", "purity"})
-_SPACES = {"projection": "Projection", "embedding": "Embedding", "labels": "Against labels", "words": "By texts"}
+_TITLES = {
+    "comparison": "Scores against k",
+    "comparison_models": "Models side by side",
+    "comparison_differences": "Paired differences",
+}
 
 
 @dataclass(frozen=True)
-class ScoreColumn:
-    """A score: its key in metrics.json, its space and its name in the catalogue."""
+class Page:
+    """What stands on the page beside the table of runs. pictures: name -> PNG file; sheets: the tables in words;
+    refused: what was not compared and why; protocol: of all runs."""
 
-    key: str
-    space: str
-    name: str
-
-    @property
-    def label(self) -> str:
-        label = METRICS[self.name].label if self.name in METRICS else self.name.replace("_", " ")
-        way = self.key.split("/")[1]
-        return f"{label}, {_WAYS[way]}" if way in _WAYS else label
-
-    @property
-    def better(self) -> str | None:
-        return METRICS[self.name].better if self.name in METRICS else None
+    heading: str
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+    sheets: Sequence[Sheet] = ()
+    refused: Sequence[str] = ()
+    protocol: str = ""
 
 
-def score_columns(columns: Sequence[str]) -> list[ScoreColumn]:
-    """The scores among a comparison's columns, by space and in the order of the catalogue.
+def render_comparison(rows: pd.DataFrame, page: Page) -> str:
+    """The runs as one HTML page: settings, status and scores by space, differences, and what failed.
 
-    Known: 'cluster_metrics/<space>/<name>', 'projection/quality/<name>' (a score of the projection), SEPARATION and
-    OF_WORDS.
+    Args:
+        rows: a row a run. Columns: 'job' (number; its report is '<job>/report.html' unless a column
+            'report' says otherwise), 'run' (its name, where it is not the number), 'status', 'k', optional 'seconds',
+            'reason', 'overrides' and 'model' (not shown); TRUST, shown where any run has a verdict; same_images,
+            same_embedding and so on: numbers that are equal where scores compare; scores under their keys of
+            metrics.json; every other column without a '/' is a setting, shown first.
+        page: the rest.
+
+    Returns:
+        HTML, everything escaped. The best score of a column is marked only among rows that compare; rows of different
+        images stand in tables of their own.
     """
-    found = []
-    for key in map(str, columns):
-        stage, _, rest = key.partition("/")
-        space, _, name = rest.partition("/")
-        if stage == "cluster_metrics" and space in _SPACES and name:
-            found.append(ScoreColumn(key, space, name))
-        elif key.startswith("projection/quality/"):
-            found.append(ScoreColumn(key, "projection", name))
-        elif key == SEPARATION:
-            found.append(ScoreColumn(key, "labels", "auc"))
-        elif key in OF_WORDS:
-            found.append(ScoreColumn(key, "words", key.rsplit("/", 1)[1]))
-    spaces, names = list(_SPACES), list(METRICS)
-    place = {name: number for number, name in enumerate(names)}
-    return sorted(found, key=lambda it: (spaces.index(it.space), place.get(it.name, len(names)), it.name))
+    settings = _settings(rows)
+    columns = [column for column in score_columns(list(rows.columns)) if rows[column.key].notna().any()]
+    hints = {"higher": "↑", "lower": "↓"}
+    blocks = _blocks(rows)
+    html = (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            heading=page.heading,
+            count=len(rows),
+            settings=settings,
+            groups=_groups(columns),
+            trust="verdict" in rows and bool(rows["verdict"].notna().any()),
+            columns=[{"label": column.label, "hint": hints.get(column.better or "", "")} for column in columns],
+            blocks=[
+                {"name": name, "jobs": _jobs(part.reset_index(drop=True), settings, columns)} for name, part in blocks
+            ],
+            pictures={name: _picture(name, file) for name, file in page.pictures.items() if Path(file).is_file()},
+            sheets={sheet.title: sheet for sheet in page.sheets},
+            refused=page.refused,
+            protocol=page.protocol,
+            failures=_failures(rows),
+        )
+    )
+    return encodable(html)
 
 
 def _settings(rows: pd.DataFrame) -> list[str]:
-    """The varied settings: every column that is neither a score nor one of the fixed ones."""
-    return [str(name) for name in rows.columns if name not in NOT_SETTINGS and "/" not in str(name)]
+    """The settings: every column that is neither a score nor one of the others."""
+    found = [
+        str(name)
+        for name in rows.columns
+        if name not in NOT_SETTINGS and name not in TRUST and "/" not in str(name) and not str(name).startswith("same_")
+    ]
+    return [name for name in found if name != "clustering.k" and (name not in FIXED or _varies(rows[name]))]
 
 
-def _k(row: Mapping[str, Any]) -> Any:
-    return row.get("k", row.get("clustering/k"))
+def _varies(values: pd.Series) -> bool:
+    return bool(values.nunique(dropna=False) > 1)
 
 
-def _comparable(row: Mapping[str, Any], column: ScoreColumn, settings: Sequence[str]) -> tuple[str, ...]:
-    """What must be equal for two jobs' scores in this column to be comparable."""
-    makers = _MADE_BY[column.space]
-    made_by = [plain(row.get(name)) for name in settings if name.split(".")[0].split("@")[0] in makers]
-    if column.name in _GROW_WITH_K:
-        made_by.append(f"k={number(_k(row))}")
-    return tuple(made_by)
+def _blocks(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Rows of the same images together; those that came to no images go with the first."""
+    if "same_images" not in rows or rows["same_images"].nunique() < 2:
+        return [("", rows)]
+    of = rows["same_images"].fillna(rows["same_images"].min())
+    return [(f"Images {number(name)}", part) for name, part in rows.groupby(of, sort=True)]
 
 
-def best_jobs(rows: pd.DataFrame, column: ScoreColumn) -> set[int]:
-    """Row numbers with the best score among comparable jobs; none where a job has nothing to compare with.
+def _failures(rows: pd.DataFrame) -> list[dict[str, str]]:
+    return [
+        {
+            "job": number(row.get("job")),
+            "overrides": str(row.get("overrides") or ""),
+            "reason": NONE if is_missing(row.get("reason")) else str(row["reason"]) or NONE,
+        }
+        for row in rows.to_dict("records")
+        if row.get("status", "complete") != "complete"
+    ]
 
-    Jobs are comparable in 'labels' on the same data, in 'embedding' with the same encoder too, in
-    'projection' with the same projection and seed too, in 'words' on the same data and classes; scores that grow with
-    k only at the same k.
-    """
-    if column.better is None:
-        return set()
-    groups: dict[tuple[str, ...], list[tuple[float, int]]] = {}
-    settings = _settings(rows)
+
+def _picture(name: str, file: Path) -> dict[str, str]:
+    return {
+        "data": base64.b64encode(Path(file).read_bytes()).decode("ascii"),
+        "caption": CAPTIONS[name],
+        "title": _TITLES[name],
+    }
+
+
+def _jobs(rows: pd.DataFrame, settings: Sequence[str], columns: Sequence[ScoreColumn]) -> list[dict[str, Any]]:
+    best = {column.key: best_rows(rows, column) for column in columns}
+    jobs = []
     for place, row in enumerate(rows.to_dict("records")):
-        value = row.get(column.key)
-        if not is_missing(value):
-            groups.setdefault(_comparable(row, column, settings), []).append((float(value), place))
-    pick = max if column.better == "higher" else min
-    best: set[int] = set()
-    for scores in groups.values():
-        values = [value for value, _ in scores]
-        if len(set(values)) > 1:  # alone, or all equal: nothing is best
-            best |= {place for value, place in scores if value == pick(values)}
-    return best
+        status = str(row.get("status", "complete"))
+        jobs.append(
+            {
+                "job": str(row["run"]) if not is_missing(row.get("run")) else number(row.get("job", place)),
+                "report": _report(row),
+                "settings": [_setting(row.get(name)) for name in settings],
+                "status": status,
+                "failed": status != "complete",
+                "k": number(row.get("k")),
+                "seconds": duration(row.get("seconds")),
+                "trust": _trust(row),
+                "cells": _cells(row, place, columns, best),
+            }
+        )
+    return jobs
+
+
+def _setting(value: Any) -> str:
+    return NONE if is_missing(value) else str(value)
+
+
+def _report(row: Mapping[str, Any]) -> str:
+    report = row.get("report")
+    return f"{row.get('job')}/report.html" if is_missing(report) else str(report)  # '': there is none
 
 
 def _cells(
@@ -135,42 +174,10 @@ def _cells(
         {
             "text": score(row.get(column.key)),
             "best": place in best[column.key],
-            "title": f"best of the comparable jobs in this space, at k = {number(_k(row))}",
+            "title": f"best of those that compare in this space, at k = {number(row.get('k'))}",
         }
         for column in columns
     ]
-
-
-def _setting(value: Any, name: str, privacy: Privacy) -> str:
-    return NONE if is_missing(value) else privacy.setting(name, value)
-
-
-def _report(row: Mapping[str, Any]) -> str:
-    report = row.get("report")
-    return f"{row.get('job')}/report.html" if is_missing(report) else str(report)  # '': there is none
-
-
-def _jobs(
-    rows: pd.DataFrame, settings: Sequence[str], columns: Sequence[ScoreColumn], privacy: Privacy
-) -> list[dict[str, Any]]:
-    best = {column.key: best_jobs(rows, column) for column in columns}
-    jobs = []
-    for place, row in enumerate(rows.to_dict("records")):
-        status = str(row.get("status", "complete"))
-        jobs.append(
-            {
-                "job": number(row.get("job", place)),
-                "report": _report(row),
-                "settings": [_setting(row.get(name), name, privacy) for name in settings],
-                "status": status,
-                "failed": status != "complete",
-                "k": number(_k(row)),
-                "seconds": duration(row.get("seconds")),
-                "trust": _trust(row),
-                "cells": _cells(row, place, columns, best),
-            }
-        )
-    return jobs
 
 
 def _trust(row: Mapping[str, Any]) -> dict[str, str]:
@@ -189,67 +196,5 @@ def _trust(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _groups(columns: Sequence[ScoreColumn]) -> list[dict[str, Any]]:
     """Neighbouring columns of one space, for the upper row of headings."""
-    counts = {space: sum(column.space == space for column in columns) for space in _SPACES}
-    return [{"title": _SPACES[space], "count": count} for space, count in counts.items() if count]
-
-
-def _overrides(value: Any, privacy: Privacy) -> str:
-    if isinstance(value, list | tuple):
-        return " ".join(map(privacy.override, value))
-    return privacy.command(str(value))
-
-
-def render_comparison(
-    rows: pd.DataFrame,
-    picture_png: Path | None,
-    failures: Sequence[Mapping[str, Any]],
-    heading: str,
-    hide: Iterable[str] = (),
-) -> str:
-    """The jobs of a sweep as one HTML page: settings, status and scores by space, and what failed.
-
-    Args:
-        rows: a row a job. Columns: 'job' (number; its report is '<job>/report.html' unless a column
-            'report' says otherwise), 'status', 'k' (or 'clustering/k'), optional 'seconds', 'reason' and
-            'model' (not shown); 'verdict' (a level of pipeline.metrics.verdict), 'excess', 'p' and 'gap', shown
-            where any job has a verdict; scores under their keys of metrics.json; every other column without a '/'
-            is a varied setting, shown first.
-        picture_png: the scores against k, embedded; None or a file that is not there for no picture.
-        failures: mappings with 'job', 'overrides' (text or list) and 'reason'; also jobs whose config could
-            not be composed and that are no row.
-        heading: title of the page.
-        hide: 'path' takes paths out of settings, failures and the heading, as in a run's report.
-
-    Returns:
-        HTML, everything escaped. The best score of a column is marked only among jobs of one space.
-    """
-    privacy = Privacy(hide)
-    settings = _settings(rows)
-    columns = [column for column in score_columns(list(rows.columns)) if rows[column.key].notna().any()]
-    picture = None
-    if picture_png is not None and Path(picture_png).is_file():
-        picture = base64.b64encode(Path(picture_png).read_bytes()).decode("ascii")
-    hints = {"higher": "↑", "lower": "↓"}
-    html = (
-        environment()
-        .get_template("comparison.html.j2")
-        .render(
-            heading=privacy.text(heading),
-            settings=settings,
-            groups=_groups(columns),
-            trust="verdict" in rows and bool(rows["verdict"].notna().any()),
-            columns=[{"label": column.label, "hint": hints.get(column.better or "", "")} for column in columns],
-            jobs=_jobs(rows, settings, columns, privacy),
-            picture=picture,
-            failures=[
-                {
-                    "job": text,
-                    "overrides": _overrides(failure.get("overrides") or "", privacy),
-                    "reason": privacy.text(failure.get("reason") or NONE),
-                }
-                for failure in failures
-                for text in [NONE if is_missing(failure.get("job")) else str(failure["job"])]
-            ],
-        )
-    )
-    return encodable(html)
+    counts = {space: sum(column.space == space for column in columns) for space in SPACES}
+    return [{"title": SPACES[space], "count": count} for space, count in counts.items() if count]

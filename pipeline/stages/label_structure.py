@@ -20,10 +20,37 @@ TOO_FEW = "fewer than two labels have two images (in two groups, where there are
 
 
 def run(
-    settings: Any, workspace: Workspace, images: pd.DataFrame, image_embeddings: np.ndarray, clusters: np.ndarray
-) -> dict[str, Any]:
+    settings: Any, workspace: Workspace, images: pd.DataFrame, image_embeddings: np.ndarray, clusters: np.ndarray,
+    replicate_rows: np.ndarray | None = None, half_clusters: np.ndarray | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """`label_structure`: a row per measure, those corrected for chance first; empty where fewer than two labels have
-    two images. Agreement is of all labelled images in a cluster; what is told from vectors, of a sample."""
+    two images. Agreement is of all labelled images in a cluster; what is told from vectors, of a sample.
+    `half_label_scores`: agreement of the clusters of each half-sample, where there are some."""
+    found = _structure(settings, workspace, images, image_embeddings, clusters)
+    halves = half_clusters if len(found) else None
+    return {"label_structure": found, "half_label_scores": _halves(images, replicate_rows, halves)}
+
+
+def _halves(images: pd.DataFrame, rows: np.ndarray | None, half_clusters: np.ndarray | None) -> pd.DataFrame:
+    """half, name, value: as far as they are defined. half: row of `half_rows`."""
+    from pipeline.metrics.comparison import agreement
+
+    found: list[dict[str, Any]] = []
+    if rows is not None and half_clusters is not None:
+        labels = pd.factorize(images["label"].iloc[rows], sort=True)[0].astype(np.int64)
+        for number, clusters in enumerate(half_clusters):
+            scores = agreement(labels, clusters)
+            found += [{"half": number, "name": name, "value": scores[name]} for name in OF_HALVES]
+    table = pd.DataFrame(found, columns=["half", "name", "value"])
+    return table[table["value"].notna()].astype({"half": int, "value": float}).reset_index(drop=True)
+
+
+OF_HALVES = ("ari", "ami", "nmi")
+
+
+def _structure(
+    settings: Any, workspace: Workspace, images: pd.DataFrame, image_embeddings: np.ndarray, clusters: np.ndarray
+) -> pd.DataFrame:
     from pipeline.metrics.labels import repeated
 
     labelled = np.flatnonzero(images["label"].notna())
@@ -33,13 +60,13 @@ def run(
     usable = repeated(labels, None)
     if len(np.unique(labels[usable])) < 2:
         log.warning("labels cannot be compared with anything: fewer than two have two images")
-        return {"label_structure": pd.DataFrame(columns=COLUMNS)}
+        return pd.DataFrame(columns=COLUMNS)
     if alone := len(np.unique(labels[~usable])):
         log.warning("labels with one image: %d, left out where labels are told from other images", alone)
     done = _counter(workspace, 2 * settings.significance.permutations)
     rows = _agreement(settings, labels, groups, clusters[labelled], done)
     rows += _told(settings, image_embeddings, labelled, labels, groups, done)
-    return {"label_structure": pd.DataFrame([*rows, _majority(labels)], columns=COLUMNS)}
+    return pd.DataFrame([*rows, _majority(labels)], columns=COLUMNS)
 
 
 def _agreement(
@@ -189,8 +216,10 @@ def keyed(settings: Any) -> dict[str, int]:
 
 STAGE = Stage(
     name="label_structure",
+    version=2,
     needs=("images", "image_embeddings", "clusters"),
-    makes=("label_structure",),
+    uses=("replicate_rows", "half_clusters"),
+    makes=("label_structure", "half_label_scores"),
     settings=("significance",),
     keyed=keyed,
     run=run,

@@ -60,7 +60,9 @@ def run(
     half_projections: np.ndarray,
     null_half_projections: np.ndarray,
 ) -> dict[str, Any]:
-    """`null_scores`: a row per score. `cluster_support`: a row per cluster. `verdict`: one row."""
+    """`null_scores`: a row per score. `half_scores`: a row per half-sample and score. `half_clusters` (S, m): the
+    clusters of each half-sample, -1 outside it and for noise. `cluster_support`: a row per cluster. `verdict`: one
+    row."""
     given = np.asarray(image_embeddings[replicate_rows])
     whole = len(given) == len(image_embeddings)
     k = len(np.unique(clusters[clusters >= 0]))
@@ -84,7 +86,13 @@ def run(
     support, gap_sd = _support(settings, data, nulls, halves, null_halves, half_rows)
     verdict = _verdict(rules, table, support, (data, nulls), gap_sd, (len(given), len(image_embeddings), k), k_gate)
     done()
-    return {"null_scores": table, "cluster_support": support, "verdict": verdict}
+    return {
+        "null_scores": table,
+        "half_scores": _half_scores(rules, halves, None if own is None else own[2], half_rows),
+        "half_clusters": _half_clusters(rules, halves, half_rows),
+        "cluster_support": support,
+        "verdict": verdict,
+    }
 
 
 Halved = tuple[np.ndarray, "Cloud"]  # which rows (m,) bool, and their cloud
@@ -136,13 +144,17 @@ class _Rules:
         self, vectors: np.ndarray, rows: np.ndarray, projections: np.ndarray, done: Any = lambda: None
     ) -> list[Halved]:
         """Clouds of half-samples, those left out that are too small for so many clusters."""
-        found = []
+        found, large = [], self.large(rows)
         for i, half in enumerate(rows):
-            if half.sum() >= FEWEST_PER_CLUSTER * self.k:
+            if i in large:
                 at = projections[i][half] if self.projects else None
                 found.append((half, self.cloud(vectors[half], at)))
             done()
         return found
+
+    def large(self, rows: np.ndarray) -> list[int]:
+        """The numbers of the half-samples that are large enough for so many clusters."""
+        return [i for i, half in enumerate(rows) if half.sum() >= FEWEST_PER_CLUSTER * self.k]
 
 
 Scores = Mapping[tuple[str, str], float]
@@ -159,7 +171,7 @@ def _own(
     if hasattr(clusterer, "n_init"):
         clusterer = replace(clusterer, n_init=min(clusterer.n_init, OWN_STARTS))
     apart = replace(rules, clusterer=clusterer)
-    halves = [half for half in half_rows if half.sum() >= FEWEST_PER_CLUSTER * rules.k]
+    halves = [half_rows[i] for i in rules.large(half_rows)]
     count = rules.settings.significance.embedding_replicates
 
     def scores(number: int) -> Scores:
@@ -196,6 +208,36 @@ def _scores(
         rows.append(compared(found_in, found_in, SHARE, _shares([data])[0], _shares(nulls), of_halves))
     table = pd.DataFrame(rows).assign(images=len(data.vectors))
     return pd.concat([table, k_gate[list(table.columns)]], ignore_index=True) if len(k_gate) else table
+
+
+HALF_SCORES = ["half", "space", "clusters_of", "name", "value"]
+
+
+def _half_scores(rules: _Rules, halves: list[Halved], own: list[Scores] | None, half_rows: np.ndarray) -> pd.DataFrame:
+    """The values whose mean and spread stand in `null_scores`; half: row of `half_rows`. Those that are not defined are
+    left out."""
+    found_in = clustered_space(rules.settings)
+    rows = []
+    of_embedding: Sequence[Scores | None] = [None] * len(halves) if own is None else own
+    for number, of_run, of_own in zip(rules.large(half_rows), halves, of_embedding, strict=True):
+        scores = [(found_in, of_run[1].scores), *([("embedding", of_own)] if of_own is not None else [])]
+        for clusters_of, values in scores:
+            rows += [
+                {"half": number, "space": space, "clusters_of": clusters_of, "name": name, "value": values[space, name]}
+                for space, names in SCORES.items()
+                for name in names
+                if (space, name) in values and (clusters_of == found_in or space == "embedding")
+            ]
+    table = pd.DataFrame(rows, columns=HALF_SCORES)
+    return table[table["value"].notna()].astype({"half": int, "value": float}).reset_index(drop=True)
+
+
+def _half_clusters(rules: _Rules, halves: list[Halved], half_rows: np.ndarray) -> np.ndarray:
+    """(S, m) int32, -1 outside the half, for noise, and all over a half that is too small."""
+    found = np.full(half_rows.shape, -1, dtype=np.int32)
+    for number, (rows, cloud) in zip(rules.large(half_rows), halves, strict=True):
+        found[number, rows] = cloud.clusters
+    return found
 
 
 def _shares(clouds: Sequence[Cloud]) -> list[float]:
@@ -417,9 +459,9 @@ def _drawn(row: Mapping[str, Any]) -> Score:
 
 STAGE = Stage(
     name="significance",
-    version=4,
+    version=5,
     needs=("image_embeddings", "clusters", "k_gate", *REPLICATES),
-    makes=("null_scores", "cluster_support", "verdict"),
+    makes=("null_scores", "half_scores", "half_clusters", "cluster_support", "verdict"),
     settings=("projection", "clustering", "significance"),
     keyed=keyed,
     run=run,
