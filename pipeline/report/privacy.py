@@ -172,6 +172,16 @@ def _made_of(run: Any) -> dict[str, str]:
     return made_of
 
 
+def privacy_of_all(runs: Sequence[Any], hide: Iterable[str] = ()) -> Privacy:
+    """What to hide where several runs stand side by side: what any of them wants hidden, and `hide`."""
+    hidden = frozenset(hide).union(*(hidden_parts(run.record) for run in runs))
+    if "path" not in hidden:
+        return Privacy(hidden)
+    paths = [path for run in runs for path in (*_paths_of(run.record), str(run.folder))]
+    vectors = [look_up(run.record, f"config.encoder.{key}") for run in runs for key in ("path", "text_path")]
+    return Privacy(hidden, dict.fromkeys([*paths, *(PurePath(str(path)).name for path in vectors if path)]))
+
+
 def privacy_of(run: Any) -> Privacy:
     """What to hide in the report of this run, with every path, file name and id that the run knows of."""
     hide = hidden_parts(run.record)

@@ -20,7 +20,12 @@ _SAME_ROW = {("projection", "silhouette"): "silhouette_euclidean"}
 
 def section(run: RunFolder, privacy: Privacy) -> Section | None:
     """Always there."""
-    content = {
+    return Section("glance", "At a glance", content(run, privacy))
+
+
+def content(run: RunFolder, privacy: Privacy) -> dict[str, Any]:
+    """What the template is given."""
+    return {
         "answer": answer(run),
         "question": QUESTION,
         "words": _words(run, privacy),
@@ -30,7 +35,6 @@ def section(run: RunFolder, privacy: Privacy) -> Section | None:
         "umap": choice(run.record, "projection") == "umap",
         "warnings": _warnings(run.record, privacy),
     }
-    return Section("glance", "At a glance", content)
 
 
 def _words(run: RunFolder, privacy: Privacy) -> list[tuple[str, str, str]]:
@@ -99,7 +103,10 @@ def _cards(run: RunFolder) -> list[tuple[str, str, str]]:
     if images.get("labelled") and images.get("classes") is not None:
         cards[0] = (*cards[0][:2], counted(images["classes"], "class", "classes"))
     cards.append(_size(run))
-    if encoder:
+    trained = record.get("training")
+    if trained:
+        cards.append(("Trained from", str(look_up(trained, "base.model") or "random weights"), trained["base"]["kind"]))
+    elif encoder:
         more = f"encoder={encoder.get('name')}"
         more += f", {number(encoder['dimension'])} numbers" if encoder.get("dimension") else ""
         cards.append(("Encoder", str(encoder.get("model") or encoder.get("name")), more))

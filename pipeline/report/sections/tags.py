@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.report import indexes
 from pipeline.report.parts import Column, RunFolder, Section, Table, filled, link_to, share, table_of, text
 from pipeline.report.pictures import pictures_of
 from pipeline.report.privacy import Privacy
@@ -43,6 +44,7 @@ def section(run: RunFolder, privacy: Privacy) -> Section | None:
         best=score(run.metrics.get("tagging/best_score")),
         csls=look_up(run.record, "config.tagging.hub_correction") == "csls",
         min_score=look_up(run.record, "config.tagging.min_score"),
+        exactness=indexes.of_tags(run),
         pictures=pictures_of(run, privacy, "tags"),
         tags=_tags(run, privacy),
         hubs=_hubs(run, privacy),
