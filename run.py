@@ -6,12 +6,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 HOME = Path(__file__).resolve().parent
-statuses: list[int] = []  # one a job; a sweep has several, and the worst is the program's
 
 
 def main() -> int:
@@ -43,58 +40,37 @@ def _print(text: str) -> int:
 
 
 def _run() -> int:
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors come here instead of being printed by it
-    os.environ["CLIPSCOPE_HOME"] = str(HOME)  # conf/config.yaml finds conf/user by it
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # its own keeps what tables no longer need
+    from pipeline.task import Task, prepare, refuse
+
+    prepare(str(HOME))
 
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from pipeline import config, sweep
+    from pipeline.config.extras import must_be_installed
     from pipeline.config.messages import explain
-
-    config.register()
-    start = hydra.main(version_base="1.3", config_path=str(HOME / "conf"), config_name="config")
-    try:
-        start(_job)()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: `clustering=null`
-        return _refuse([explain(error)])
-    except OSError as error:  # the sweep's folder, the only one that Hydra makes
-        return _refuse([f"paths.outputs: cannot write in {error.filename}: {error.strerror}"])
-    except KeyboardInterrupt:
-        sweep.finish()
-        raise
-    return max(statuses, default=0) if sweep.outcome is None else sweep.outcome
-
-
-def _job(composed: Any) -> None:
-    """One run, or one of a sweep: nothing that goes wrong in it stops the others."""
-    from pipeline import config
+    from pipeline.config.resume import resumed
     from pipeline.errors import CallError
 
-    sweep = config.sweep_job()
-    command = config.typed_command()
+    config.register()
+    task = Task(config.typed_command())
+    start = hydra.main(version_base="1.3", config_path=str(HOME / "conf"), config_name="config")
     try:
-        checked = config.read(composed)
-    except CallError as error:
-        if sweep is None:
-            statuses.append(_refuse(error.problems))
-            return
-        from pipeline.runner import record_refused
-
-        reason = "; ".join(error.problems)
-        record_refused(sweep.folder, sweep.number, sweep.overrides, reason, config.choices(composed))
-        return
-    from pipeline.runner import run
-
-    statuses.append(run(checked, command, sweep))
-
-
-def _refuse(problems: Iterable[str]) -> int:
-    for problem in problems:
-        sys.stderr.write(f"error: {problem}\n")
-    return 2
+        sys.argv[1:] = resumed(sys.argv[1:])
+        must_be_installed(sys.argv[1:])
+        start(task)()
+    except CallError as error:  # of a sweep as a whole
+        return refuse(error.problems)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: `clustering=null`
+        return refuse([explain(error)])
+    except OSError as error:  # the sweep's folder, the only one that Hydra makes
+        return refuse([f"paths.outputs: cannot write in {error.filename}: {error.strerror}"])
+    except KeyboardInterrupt:
+        sweep.finish(interrupted=True)
+        raise
+    return max(task.statuses, default=0) if sweep.outcome is None else sweep.outcome
 
 
 if __name__ == "__main__":

@@ -99,6 +99,10 @@ class Say:
         colour = "green" if status == "complete" else "red"
         self.out.print(f"job {number}: {escape(' '.join(overrides))}: [{colour}]{status}[/] in {seconds:.1f} s")
 
+    def line(self, line: str) -> None:
+        """A result in words."""
+        self.out.print(Text(line))
+
     def place(self, what: str, path: object) -> None:
         """Where something lies, on a line of its own so that it can be copied."""
         self.out.print(Text(f"{what}: {path}"))

@@ -20,11 +20,13 @@ Calls worth copying
   python run.py -m encoder=none,openai dataset=folders dataset.root=/images dataset.limit=500   two encoders, 500 images
   python run.py 'stages=[class_distances,cluster_metrics]'   stages one by one; what they need comes along
   python run.py -m clustering.k=4,8,16 projection=umap,none  a sweep, with a comparison at its end
+  python run.py -m sweep.resume=last                         a sweep that did not end: what is complete stays
   python run.py analysis=zero_shot encoder=openai dataset=folders dataset.root=/images prompts=openai7   classes by text
   python run.py analysis=search from_run=outputs/... 'search.queries=["a cat on a porch"]'   nothing embedded again
   python run.py analysis=text_index encoder=openai text=folder text.path=/corpus   an index of texts
   python run.py analysis=tagging encoder=openai dataset=folders dataset.root=/x tagging.index=outputs/.../text_index
   python run.py analysis=redraw run=outputs/... plots.width_mm=85   a finished run's pictures again, nothing computed
+  python run.py analysis=compare 'runs=[outputs/...,outputs/...]'   finished runs side by side, sweeps too
   python run.py dry_run=true                                 the plan: images, stages, cache hits, time, disk
   python run.py --cfg job                                    every setting with its value, nothing is run
 """
@@ -33,6 +35,7 @@ MORE = """\
 A setting with brackets, commas or spaces needs quotes inside quotes, as above. `-m` sweeps over comma lists.
 Results: outputs/<date>/<time>/ (report.html, metrics.json, tables, pictures). What is in there: docs/outputs.md.
 In Python: from pipeline.run_dir import load_run. Cache: python -m pipeline.cache --help.
+Jobs side by side (hydra/launcher=joblib), a search (hydra/sweeper=optuna), trackers: docs/sweeps.md.
 Exit status: 0 done, 1 a run (or a job of a sweep) failed, 2 the call was wrong, 130 interrupted.
 """
 

@@ -147,6 +147,26 @@ def first_record(
     }
 
 
+def comparison_record(config: Config, command: str, compared: Sequence[str], home: Path) -> dict[str, Any]:
+    """run.json of a comparison of finished runs. compared: their folders."""
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "reason": None,
+        "started": now(),
+        "finished": None,
+        "seconds": None,
+        "command": command,
+        "config": plain(config),
+        "compared": list(compared),
+        "stages": [],
+        "git": git_state(home),
+        "versions": versions(home),
+        "machine": machine(),
+        "process": process(),
+    }
+
+
 def refused_record(reason: str, config: dict[str, Any], sweep: dict[str, Any]) -> dict[str, Any]:
     """run.json of a job of a sweep that never started."""
     time = now()
@@ -179,6 +199,13 @@ def encoding_facts(encoding: Any) -> dict[str, Any]:
     """How the vectors were computed in the end: the one row of the artifact of that name."""
     row: dict[str, Any] = json.loads(encoding.iloc[0].to_json())
     return row
+
+
+def training_facts(checkpoint: Path) -> dict[str, Any]:
+    """What was really set for a training, and what it came to, from the card in the checkpoint's folder."""
+    card = json.loads((checkpoint / "card.json").read_text(encoding="utf-8"))
+    told = ("base", "texts", "recipe", "architecture", "stopped", "metrics")
+    return {name: card[name] for name in told if name in card}
 
 
 def _seeds(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

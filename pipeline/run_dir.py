@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import CallError
+from pipeline.errors import CallError, one_of
 from pipeline.surroundings import give_memory_back
 
 if TYPE_CHECKING:
@@ -229,6 +229,7 @@ ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable | Folder] = {
     "label_table": Table("cluster_metrics/label_table"),
     "image_silhouettes": Table("cluster_metrics/image_silhouettes"),
     "label_structure": Table("label_structure/label_structure"),
+    "half_label_scores": Table("label_structure/half_label_scores"),
     "repeat_scores": Table("repeats/repeat_scores"),
     "replicate_rows": Array("replicates/replicate_rows"),
     "half_rows": Array("replicates/half_rows"),
@@ -241,6 +242,8 @@ ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable | Folder] = {
     "k_votes": Table("k_support/k_votes"),
     "k_gate": Table("k_support/k_gate"),
     "null_scores": Table("significance/null_scores"),
+    "half_scores": Table("significance/half_scores"),
+    "half_clusters": Array("significance/half_clusters"),
     "cluster_support": Table("significance/cluster_support"),
     "verdict": Table("significance/verdict"),
     "texts": LargeTable("texts/texts"),
@@ -258,6 +261,7 @@ ARTIFACTS: dict[str, Table | Array | FaissIndex | LargeTable | Folder] = {
     "tag_counts": Table("tagging/tag_counts"),
     "tag_categories": Table("tagging/tag_categories"),
     "hubness": Table("tagging/hubness"),
+    "tag_recall": Table("tagging/tag_recall"),
     "group_names": Table("naming/group_names"),
     "predictions": Table("zero_shot/predictions"),
     "zero_shot_scores": Table("zero_shot/zero_shot_scores"),
@@ -319,14 +323,28 @@ def load_run(path: str | Path) -> Run:
         raise CallError(f"{folder / RECORD}: damaged: {error}") from error
     if not isinstance(record, dict):
         raise CallError(f"{folder / RECORD}: damaged: not a run record")
-    if record.get("status") == "running" and not _alive(record.get("process") or {}):
+    if record.get("status") == "running" and not is_alive(record.get("process") or {}):
         record["status"] = "killed"
         record["reason"] = "the process ended without a word"
     return Run(folder, record)
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file, which a notebook shows."""
+
+    path: Path
+
+    def __repr__(self) -> str:
+        return f"Picture({self.path.parent.name}/{self.path.stem})"
+
+    def _repr_png_(self) -> bytes:
+        return self.path.read_bytes()
+
+
 class Run(Mapping[str, Any]):
-    """A run folder: `run["clusters"]` and so on for every artifact that is there, `record`, `metrics`, `pictures`."""
+    """A run folder: `run["clusters"]` and so on for every artifact that is there, `record`, `metrics`, `verdict`,
+    `points`, `picture("clustering/map")`. A notebook shows a run at a glance."""
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.folder = folder.resolve()
@@ -378,6 +396,28 @@ class Run(Mapping[str, Any]):
         stages = [stage["name"] for stage in self.record.get("stages", [])]
         return [(s, file.stem, file) for s in stages for file in sorted((self.folder / s).glob("*.png"))]
 
+    @property
+    def verdict(self) -> str:
+        """Whether there are clusters, in a sentence; '' where nothing was compared."""
+        return str(self.table("verdict")["sentence"].iloc[0]) if self.has("verdict") else ""
+
+    def picture(self, name: str) -> Picture:
+        """A picture by stage and name ("clustering/map"). Raises KeyError that names those that are there."""
+        there = {f"{stage}/{picture}": file for stage, picture, file in self.pictures}
+        if name not in there:
+            raise KeyError(f"{name}: no such picture in this run{one_of(name, there)}")
+        return Picture(there[name])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: verdict, headline numbers, map; without what `report.hide` hides."""
+        from pipeline.report.card import card
+
+        return card(self)
+
+    def __repr__(self) -> str:
+        dataset = self.record.get("dataset") or {}
+        return f"Run({dataset.get('name', self.name)}, {self.record.get('status')})"
+
     def has(self, name: str) -> bool:
         """Whether the artifact is there."""
         return name in ARTIFACTS and (self.folder / ARTIFACTS[name].files()[0]).is_file()
@@ -398,7 +438,7 @@ class Run(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
-def _alive(process: dict[str, Any]) -> bool:
+def is_alive(process: dict[str, Any]) -> bool:
     """Whether the process that wrote the record still runs; on another machine nobody can tell, so: yes."""
     if process.get("host") != socket.gethostname():
         return True

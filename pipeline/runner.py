@@ -61,8 +61,8 @@ class Job:
 def run(config: Config, command: str, sweep: SweepJob | None = None, say: Say | None = None) -> int:
     """One run, from the checked config to the report. Returns the exit status; KeyboardInterrupt only in a sweep."""
     say = say or Say()
-    if config.analysis.name == "redraw":
-        return _redraw(config, command, sweep, say)
+    if config.analysis.name in ("redraw", "compare"):
+        return _of_finished(config, command, sweep, say)
     folders = _folders(config)
     if "paths.cache" in folders:  # read when numba is imported
         os.environ.setdefault("NUMBA_CACHE_DIR", str(folders["paths.cache"] / "numba"))
@@ -93,12 +93,17 @@ def _folders(config: Config) -> dict[str, Path]:
     return {"paths.outputs": Path(config.paths.outputs)} | cache
 
 
-def _redraw(config: Config, command: str, sweep: SweepJob | None, say: Say) -> int:
+def _of_finished(config: Config, command: str, sweep: SweepJob | None, say: Say) -> int:
+    """An analysis of finished runs: it has no stages."""
+    from pipeline.comparison.finished import compare
     from pipeline.redraw import redraw
 
+    if sweep is None and config.analysis.name == "compare":
+        return compare(config, command, HOME, say)
     if sweep is None:
         return redraw(config, command, say)
-    reason = "analysis=redraw writes into the run that it draws: it is no job of a sweep"
+    does = "writes into the run that it draws" if config.analysis.name == "redraw" else "compares runs that have ended"
+    reason = f"analysis={config.analysis.name} {does}: it is no job of a sweep"
     record_refused(sweep.folder, sweep.number, sweep.overrides, reason, plain(config))
     return 2
 
@@ -110,8 +115,7 @@ def prepare(config: Config, say: Say) -> Job:
     given = {"found", *(name for some in taken for name in some.keys)}
     settings = {name: settings_of(stage, config) for name, stage in known.items()}
     wanted = [name for name in config.stages if not given.issuperset(known[name].makes)]
-    if not wanted:
-        raise CallError(f"from_run: nothing is left to do, the run has it all: {config.from_run}")
+    wanted = wanted or list(config.stages)  # the run has it all: from the cache, or once more
     coming = {stage.name for stage in order(wanted, known, given, settings)}
     with _what_it_needs(config):
         found = _found(config, taken, "listing" in coming, say)
@@ -246,6 +250,10 @@ class Going:
                 reason = reason or f"report: {self._said_of(error)}"
                 with contextlib.suppress(OSError):  # a full disk: what is there is there
                     self._close(ended, reason)
+            try:
+                self._track()
+            except KeyboardInterrupt:  # what the run made is there all the same
+                status = INTERRUPTED
         try:
             self._last_words(ended, reason)
         except OSError as error:
@@ -292,6 +300,7 @@ class Going:
             self._mark(current, "interrupted")
             return INTERRUPTED, "interrupted", f"{str(error) or 'interrupted by the user'}, at stage {current}"
         except MemoryError:
+            log.exception("stage %s", current)
             return self._failed(current, f"{current}: out of memory", 1)
         except Exception as error:
             log.exception("stage %s", current)
@@ -334,14 +343,14 @@ class Going:
         self._learn(stage)
         write_json(self.folder / METRICS, self.metrics)
         self._write()
-        if stage.check:
-            stage.check(self.values, self.config)
+        for line in stage.check(self.values, self.config) if stage.check else ():
+            self._warn(line)
         if stage.deliver:
             for line in stage.deliver(settings_of(stage, self.config), self.values):
                 self._warn(line)
         if stage.draw:
             with self.say.progress(f"{stage.name} pictures") as progress:
-                self._pictures(stage)
+                self._try_pictures(stage)
         entry["status"] = "done"
         entry["seconds"] = round(time.monotonic() - start, 3)
         self._write()
@@ -384,6 +393,7 @@ class Going:
                 if kept is None:
                     kept = self._make(stage, store, partial, name, progress)
                 else:
+                    entry["cache"] = "hit"
                     shutil.rmtree(partial, ignore_errors=True)
         if kept.folder.is_relative_to(self.scratch.root):
             entry["cache"] = "off"
@@ -442,6 +452,16 @@ class Going:
                 else:
                     shutil.copyfile(file, target)
 
+    def _try_pictures(self, stage: Stage) -> None:
+        """No picture is worth the numbers of the stages to come."""
+        try:
+            self._pictures(stage)
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            log.exception("pictures of %s", stage.name)
+            self._warn(f"{stage.name}: its pictures could not be drawn: {self._said_of(error)}")
+
     def _pictures(self, stage: Stage) -> None:
         key = self.keys.of_pictures(stage)
         store = self.store if key else self.scratch
@@ -490,9 +510,11 @@ class Going:
             used = int((self.values["training_images"]["part"] != "").sum())
             self.record["images"] |= {"read": used, "skipped": self.record["images"]["listed"] - used}
             self.record["device"] = self.made["training_base"].device
+            self.record["training"] = facts_of.training_facts(self.values["checkpoint"])
         elif stage.name == "images":
             skipped = self.values["skipped"]
-            self.record["images"] |= {"read": len(self.values["images"]), "skipped": len(skipped)}
+            left = {"read": len(self.values["images"]), "classes": int(self.values["images"]["label"].nunique())}
+            self.record["images"] |= left | {"skipped": len(skipped)}
             self.record["skipped_reasons"] = skipped["reason"].value_counts().to_dict()
             if len(skipped):
                 reasons = ", ".join(f"{count} {why}" for why, count in self.record["skipped_reasons"].items())
@@ -518,6 +540,21 @@ class Going:
         page = render(Run(self.folder, self.record))
         (self.folder / REPORT).write_text(page, encoding="utf-8")
         self._write()
+
+    def _track(self) -> None:
+        """Log the run in a tracker, if one is chosen: what that cannot do costs the run nothing."""
+        from pipeline import tracking
+
+        if not tracking.is_chosen(self.config):
+            return
+        try:
+            with self.say.progress("tracking"):
+                self.record["tracked"] = tracking.log(self.config, Run(self.folder, self.record))
+        except Exception as error:
+            log.exception("tracking")
+            self._warn(f"tracking={self.config.tracking.name}: {self._said_of(error)}")
+        with contextlib.suppress(OSError):
+            self._write()
 
     def _close(self, status: str, reason: str | None, write: bool = True) -> None:
         self.record |= {

@@ -842,6 +842,30 @@ class ReportSettings:
 
 
 @dataclass
+class TrackingSettings:
+    """Shared by every tracker; with nothing more: none."""
+
+    name: str = MISSING
+
+
+@dataclass
+class TensorboardTracking(TrackingSettings):
+    dir: str | None = setting(path=True)
+
+
+@dataclass
+class MlflowTracking(TrackingSettings):
+    uri: str | None = MISSING
+    experiment: str = MISSING
+
+
+@dataclass
+class SweepSettings:
+    resume: str | None = MISSING  # read from the command line before anything is composed, see pipeline.config.resume
+    objective: str | None = MISSING
+
+
+@dataclass
 class Config:
     """One run, whole."""
 
@@ -853,6 +877,7 @@ class Config:
     text: Any = MISSING
     prompts: Any = MISSING
     experiment: Any = MISSING
+    tracking: Any = MISSING
     analysis: AnalysisSettings = MISSING
     stages: list[str] = MISSING
     seed: int = setting(low=0, high=2**32 - 1)
@@ -862,6 +887,7 @@ class Config:
     dry_run: bool = MISSING
     run: str | None = setting(path=True)
     from_run: str | None = setting(path=True)
+    runs: list[str] = setting(path=True)
     paths: PathSettings = field(default_factory=PathSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
@@ -876,6 +902,7 @@ class Config:
     search: SearchSettings = field(default_factory=SearchSettings)
     robustness: RobustnessSettings = field(default_factory=RobustnessSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    sweep: SweepSettings = field(default_factory=SweepSettings)
     plots: PlotSettings = field(default_factory=PlotSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
 
@@ -932,6 +959,7 @@ CHOICES: dict[str, dict[str, type]] = {
     },
     "prompts": {"default": PromptSettings},
     "experiment": {"default": ExperimentSettings},
+    "tracking": {"none": TrackingSettings, "tensorboard": TensorboardTracking, "mlflow": MlflowTracking},
 }
 
 

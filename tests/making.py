@@ -275,6 +275,7 @@ def config(**changes: Any) -> Any:
         from_run=None,
         text=s.TextSettings("none", "none"),
         prompts=s.PromptSettings("photo", ["a photo of {}"]),
+        tracking=s.TrackingSettings("none"),
         experiment=s.ExperimentSettings("none", None, None, 3, 1, None, []),
         class_distances=s.ClassDistanceSettings(True, False),
         plots=s.PlotSettings([s.PictureFormat.png], 150, 180.0, s.Palette.petroff10),

@@ -22,6 +22,7 @@ MUST_BE_GIVEN = {
     "parquet": ["dataset.path=/x"],
     "dataset=huggingface": ["dataset.path=/x"],
     "redraw": ["run=/x"],
+    "compare": ["runs=[/x]"],
     "table": ["dataset.path=/x.csv"],
     "search": ["search.queries=[a cat]"],
     "precomputed": ["encoder.path=/x.npy"],

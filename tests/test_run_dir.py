@@ -191,6 +191,22 @@ def test_load_run(tmp_path: Path) -> None:
         run["../../etc/passwd"]
 
 
+def test_verdict_and_pictures(tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "2026-11-21/10-30-00", dataset={"name": "xs"}, stages=[{"name": "clustering"}])
+    run = load_run(folder)
+    assert run.verdict == ""
+    assert repr(run) == "Run(xs, complete)"
+    ARTIFACTS["verdict"].save(pd.DataFrame({"verdict": ["none"], "sentence": ["No clusters."]}), folder)
+    (folder / "clustering").mkdir()
+    (folder / "clustering/map.png").write_bytes(b"png")
+    run = load_run(folder)
+    assert run.verdict == "No clusters."
+    assert run.picture("clustering/map")._repr_png_() == b"png"
+    assert repr(run.picture("clustering/map")) == "Picture(clustering/map)"
+    with pytest.raises(KeyError, match="clustering/mop: no such picture in this run; did you mean clustering/map"):
+        run.picture("clustering/mop")
+
+
 def test_a_copied_folder_still_opens(tmp_path: Path) -> None:
     folder = recorded(tmp_path / "a")
     ARTIFACTS["clusters"].save(np.array([1, 2]), folder)

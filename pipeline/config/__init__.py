@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import schema
+from pipeline.config.extras import not_installed
 from pipeline.config.from_run import as_in_the_run
 from pipeline.config.messages import explain
 from pipeline.config.protocols import comparisons
@@ -23,6 +24,7 @@ from pipeline.config.word_rules import word_rules
 from pipeline.errors import CallError, one_of
 from pipeline.schema import CHOICES, Config, SweepJob
 from pipeline.stages import NAMES
+from pipeline.sweep_words import key_of, words_of_the_job
 
 HOME = Path(__file__).resolve().parents[2]  # the folder of run.py
 CONF = HOME / "conf"
@@ -40,7 +42,18 @@ def register() -> None:
     for group, choices in CHOICES.items():
         for choice, settings in choices.items():
             store.store(group=group, name=f"_schema_{choice}", node=settings)
+    _in_place_of_plugins(store)
     OmegaConf.register_new_resolver("at_home", lambda path: str(at_home(path)), replace=True)
+
+
+def _in_place_of_plugins(store: Any) -> None:
+    """conf/_hydra: what plugins of Hydra offer under the same names, with our values."""
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # they store their own when they are first looked for
+    for file in sorted((CONF / "_hydra").rglob("*.yaml")):
+        group = file.parent.relative_to(CONF / "_hydra").as_posix()
+        store.store(group=f"hydra/{group}", name=file.stem, node=OmegaConf.load(file))
 
 
 def at_home(path: str) -> Path:
@@ -81,8 +94,8 @@ def sweep_job() -> SweepJob | None:
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
         return None
-    number = int(hydra.job.num)
-    return SweepJob(Path(hydra.sweep.dir) / str(number), number, tuple(hydra.overrides.task))
+    folder, number = Path(hydra.sweep.dir), int(hydra.sweep.subdir)
+    return SweepJob(folder / str(number), number, words_of_the_job(folder, hydra.overrides.task))
 
 
 def choices(composed: DictConfig) -> dict[str, Any]:
@@ -159,10 +172,12 @@ def _rules(config: Config) -> list[str]:
     for key, value, _ in _leaves(config):
         if _is_of_names(value) and len({str(v) for v in value}) < len(value) and key != "dataset.pairs":
             problems.append(f"{key} = [{', '.join(str(schema.plain(v)) for v in value)}]: names something twice")
-    if config.analysis.name == "redraw":
-        return problems + _redraw_rules(config)
+    if config.analysis.name in _OF_FINISHED:
+        return problems + _rules_of_finished(config)
     if config.run is not None:
         problems.append("run = ...: only analysis=redraw takes it; from_run=... builds on a finished run")
+    if config.runs:
+        problems.append("runs = ...: only analysis=compare takes it")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", config.device):
         problems.append(f"device = {config.device}: must be auto, cpu, cuda, cuda:<number> or mps")
     if not config.stages:
@@ -182,6 +197,7 @@ def _rules(config: Config) -> list[str]:
     problems += _template_rules(config.prompts.templates)
     problems += _braces_of_the_shell()
     problems += word_rules(config)
+    problems += [*_tracking_rules(config.tracking), *_objective_rules(config.sweep.objective)]
     problems += [
         f"robustness.{name} = []: name at least one"
         for name in ("perturbations", "severities")
@@ -195,12 +211,42 @@ def _rules(config: Config) -> list[str]:
     return problems
 
 
-def _redraw_rules(config: Config) -> list[str]:
-    """A run to draw, and nothing that would have to be computed."""
-    problems = [] if config.run is not None else ["run: analysis=redraw needs run=<folder of a finished run>"]
-    taken = ("analysis", "run", "plots", "report", "paths", "dry_run")
+def _tracking_rules(tracking: schema.TrackingSettings) -> list[str]:
+    problem = not_installed(f"tracking={schema.choice_of('tracking', schema.plain(tracking))}")
+    if problem is not None:
+        return [problem]
+    uri = getattr(tracking, "uri", None)
+    if uri is not None and "://" not in uri and uri != "databricks":
+        return [f"tracking.uri = {uri}: must be like sqlite:////folder/mlflow.db or http://host:5000"]
+    if uri is not None and re.match(r"[^/]*//[^/@]*:[^/@]*@", uri):
+        return ["tracking.uri: holds a password, which would stand in run.json: it goes into MLFLOW_TRACKING_URI"]
+    return []
+
+
+def _objective_rules(objective: str | None) -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    if objective is None or not HydraConfig.initialized():
+        return []
+    chosen = HydraConfig.get().runtime.choices.get("hydra/sweeper")
+    return [] if chosen == "optuna" else ["sweep.objective: has no effect without hydra/sweeper=optuna"]
+
+
+_OF_FINISHED = {
+    "redraw": ("run", "run: analysis=redraw needs run=<folder of a finished run>"),
+    "compare": ("runs", "runs: analysis=compare needs 'runs=[<folder of a finished run>,<another>]'"),
+}
+"""Analyses of finished runs: the setting that names these, and what to say where it does not."""
+
+
+def _rules_of_finished(config: Config) -> list[str]:
+    """Runs to look at, and nothing that would have to be computed."""
+    name = config.analysis.name
+    setting, needed = _OF_FINISHED[name]
+    problems = [] if getattr(config, setting) else [needed]
+    taken = ("analysis", setting, "plots", "report", "paths", "dry_run")
     idle = [key for key in _named() if key.split(".")[0] not in taken]
-    return problems + [f"{key}: has no effect with analysis=redraw, which computes nothing" for key in idle]
+    return problems + [f"{key}: has no effect with analysis={name}, which computes nothing" for key in idle]
 
 
 def _named() -> list[str]:
@@ -208,7 +254,7 @@ def _named() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
     words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return [word.lstrip("+~").split("=")[0] for word in words]
+    return [key_of(word) for word in words]
 
 
 def _look_of_the_run(config: Config) -> None:
@@ -276,6 +322,7 @@ def _resolve_paths(config: Config) -> None:
         setattr(config.paths, f.name, str(at_home(getattr(config.paths, f.name))))
     if config.run is not None:
         config.run = _from_here(config.run)
+    config.runs = [_from_here(run) for run in config.runs]
     for section in (getattr(config, f.name) for f in dataclasses.fields(config) if f.name != "paths"):
         for f in dataclasses.fields(section) if dataclasses.is_dataclass(section) else ():
             value = getattr(section, f.name)

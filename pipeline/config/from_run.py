@@ -23,6 +23,8 @@ OF_THE_CALL = (
     "device",
     "embedding",
     "search",
+    "sweep",
+    "tracking",
 )
 SETTLED = ("dataset", "images")  # what the run has read
 

@@ -36,6 +36,10 @@ def explain(error: BaseException) -> str:
         return _wrong_value(key, first)
     if first.startswith("Config group override"):
         return f"a group takes the name of one of its choices: {', '.join(f'{group}=<choice>' for group in CHOICES)}"
+    if first.startswith("BasicSweeper does not support"):
+        return (
+            "interval(...): a grid takes lists and ranges (2,4,8, range(2,9)); hydra/sweeper=optuna searches intervals"
+        )
     if first.startswith("Ambiguous value"):
         argument = re.findall(r"'(.*)'", first)
         return f"{argument[0] if argument else first}: several values; add -m to sweep over them, or quote a list"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference.places import unturned
+from inference.probability import Rule
 from pipeline.datasets.matching import match
 from pipeline.datasets.text_vectors import Texts, open_texts
 from pipeline.datasets.vector_files import Side, Source, faults, read, unit
@@ -78,10 +79,7 @@ class Precomputed:
         `logit_scale` times them. Raises RunError where that is not known."""
         if self.logit_scale is None:
             raise RunError(NO_SCALE)
-        logits = self.logit_scale * np.asarray(similarities, np.float64)
-        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-        made: np.ndarray = raised / raised.sum(axis=1, keepdims=True)
-        return made
+        return Rule(self.logit_scale)(similarities)
 
     def match(self, files: pd.DataFrame) -> np.ndarray:
         """(len(files),) int64: the row of each file's vector, -1 for none: by their names (matching.match has the

@@ -73,7 +73,8 @@ def kmeans(vectors: Array, k: int, n_init: int = 10, seed: int = 0) -> Clusterin
     with warnings.catch_warnings(), one_thread():
         # Counted and logged below, once instead of for every start.
         warnings.filterwarnings("ignore", message="Number of distinct clusters", category=ConvergenceWarning)
-        model = KMeans(n_clusters=k, n_init=n_init, random_state=seed).fit(floats)
+        copied = floats is vectors  # else they are a copy already, which may be moved to its mean
+        model = KMeans(n_clusters=k, n_init=n_init, random_state=seed, copy_x=copied).fit(floats)
     return _found(vectors, model.labels_, "k-means", k)
 
 

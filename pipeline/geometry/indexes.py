@@ -107,7 +107,13 @@ def _reserve(index: Any, n: int) -> None:
     index.ntotal = n
 
 
-def _tune(index: Any, vectors: Array, queries: Array, k: int, recall: float) -> None:
+def look_further(index: Any, vectors: Array, queries: Array, k: int, recall: float) -> None:
+    """Let an index that is not exact look into as much more as finds `recall` of the true k nearest among `vectors` of
+    these `queries` (m, d); never into less. Its hints change, not its file. A warning where nothing reaches it."""
+    _tune(index, vectors, queries, k, recall, least=probed(index))
+
+
+def _tune(index: Any, vectors: Array, queries: Array, k: int, recall: float, least: int = 1) -> None:
     """The smallest number that reaches the recall: doubled until it does, then halved in between. So many cells at
     least that they hold about twice as many entries as are wanted: where one finds too few, all entries are looked at.
     """
@@ -119,7 +125,8 @@ def _tune(index: Any, vectors: Array, queries: Array, k: int, recall: float) -> 
 
     most = _most_probed(index)
     inverted = _inverted(index)
-    least = 1 if inverted is None else math.ceil(2 * (k + SPARE) * inverted.nlist / index.ntotal)
+    if inverted is not None:
+        least = max(least, math.ceil(2 * (k + SPARE) * inverted.nlist / index.ntotal))
     low, high = least - 1, min(least, most)  # low does not reach it
     while high < most and not reached(high):
         low, high = high, min(2 * high, most)
@@ -130,6 +137,11 @@ def _tune(index: Any, vectors: Array, queries: Array, k: int, recall: float) -> 
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
     _probe(index, high)
+
+
+def recall_of(index: Any, vectors: Array, queries: Array, k: int) -> float:
+    """Share of the true k nearest among `vectors` (n, d), as indexed, of `queries` (m, d) that a search finds."""
+    return _recall(search(index, queries, k, vectors)[1], exact_search(vectors, queries, k)[1])
 
 
 def _recall(scores: Array, truth: Array) -> float:

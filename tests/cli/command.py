@@ -28,7 +28,8 @@ class Clipscope:
         given = {word.split("=")[0] for word in words}
         paths = [f"paths.{name}={path}" for name, path in folders.items() if f"paths.{name}" not in given]
         alone = []
-        if not ("analysis=redraw" in words or given & {"from_run", "experiment"}):
+        of_finished = {"analysis=redraw", "analysis=compare"} & {*words}
+        if not (of_finished or given & {"from_run", "experiment", "sweep.resume"}):
             alone += [] if "encoder" in given else ["encoder=none"]
             alone += [] if not self.quick or "significance" in given else ["significance=none"]
         return [sys.executable, str(self.home / "run.py"), *words, *paths, *alone]
@@ -44,6 +45,7 @@ class Clipscope:
         result = Result(process.returncode, out, err, (self.folders() or [self.place])[-1])
         if status is not None:
             assert result.status == status, f"{' '.join(words)}: exit {result.status}\n{out}\n{err}"
+        assert "could not be drawn" not in err, err
         return result
 
     def folders(self) -> list[Path]:

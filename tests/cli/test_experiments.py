@@ -160,12 +160,20 @@ def test_no_experiment_named_but_the_row_is_shown(cli: Clipscope) -> None:
 def test_a_sweep_over_experiments(cli: Clipscope) -> None:
     vectors = cli.place / "vectors.parquet"
     vectors_of(rocov2(cli.place / "data", 30), vectors)
-    cli("-m", "experiment=glob(rocov2_*)", "encoder=precomputed", f"encoder.path={vectors}", "experiment.repeats=2",
-        "stages=[cluster_metrics,repeats,experiment]")  # fmt: skip
+    result = cli("-m", "experiment=glob(rocov2_*)", "encoder=precomputed", f"encoder.path={vectors}",
+                 "experiment.repeats=2", "stages=[cluster_metrics,repeats,experiment]")  # fmt: skip
     runs = [load_run(cli.sweeps()[0] / str(number)) for number in range(3)]
     assert [run.config["experiment"]["name"] for run in runs] == ["rocov2_finetuned", "rocov2_none", "rocov2_openai"]
     published = [run.metrics["experiment/projection/silhouette/published"] for run in runs]
     assert published == [0.6304148435592651, 0.37952467799186707, 0.5876759886741638]
+    told = result.out.split("published values\n")[1]  # the README's table, next to ours
+    for row, value in (("rocov2_none", "0.380"), ("rocov2_openai", "0.588"), ("rocov2_finetuned", "0.630")):
+        line = next(line for line in told.splitlines() if row in line and "Silhouette" in line)
+        assert value in line and "±" in line and "protocol differs" in line
+    page = (cli.sweeps()[0] / "comparison.html").read_text(encoding="utf-8")
+    assert "Published values" in page and "the vectors were made elsewhere" in page.lower()
+    tex = (cli.sweeps()[0] / "comparison.tex").read_text(encoding="utf-8")
+    assert r"rocov2\_none: ROCOv2 without CLIP (raw pixels) & Silhouette, in the projection & 0.380 &" in tex
 
 
 def test_what_is_missing_and_where_to_put_it(cli: Clipscope) -> None:

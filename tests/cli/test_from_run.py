@@ -64,12 +64,12 @@ def test_a_run_from_a_run_from_a_run(first: tuple[Clipscope, Result]) -> None:
     np.testing.assert_array_equal(load_run(third.folder)["clusters"], load_run(run.folder)["clusters"])
 
 
-def test_nothing_is_left_to_do(first: tuple[Clipscope, Result]) -> None:
+def test_what_the_run_has_already_is_shown_again(first: tuple[Clipscope, Result]) -> None:
     cli, run = first
-    runs = len(cli.folders())
-    again = cli(f"from_run={run.folder}", "analysis=naming", status=2)
-    assert again.err == f"error: from_run: nothing is left to do, the run has it all: {run.folder}\n"
-    assert len(cli.folders()) == runs
+    again = cli(f"from_run={run.folder}", "analysis=naming")
+    assert stages(again) == ["clustering", "naming"]
+    assert set(again.hits.values()) == {"hit"}
+    assert load_run(again.folder)["group_names"].equals(load_run(run.folder)["group_names"])
 
 
 def test_a_run_that_was_moved(first: tuple[Clipscope, Result], tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def test_a_grid_over_k_and_projections(cli: Clipscope, words: tuple[str, ...]) -
     for row in rows.to_dict("records"):
         metrics = load_run(folder / str(row["job"])).metrics
         assert row["cluster_metrics/labels/ari"] == pytest.approx(metrics["cluster_metrics/labels/ari"])
-    assert (folder / "comparison.png").is_file()
+    for name in ("comparison.png", "comparison.md", "comparison.tex", "differences.csv"):
+        assert (folder / name).is_file()
     page = (folder / "comparison.html").read_text(encoding="utf-8")
     assert all(f'href="{job}/report.html"' in page for job in range(6))
     assert "comparison: " in result.out

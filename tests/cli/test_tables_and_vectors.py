@@ -145,7 +145,6 @@ def test_rows_that_are_no_vectors_are_named(cli: Clipscope, given: tuple[str, ..
         (np.full((30, 4), np.nan), 1, "none of the 30 images could be read (30 not finite)"),
         (np.zeros((30, 4)), 1, "none of the 30 images could be read (30 all zero)"),
         (GIVEN[:29], 1, "given.npy has 29 vectors, the table 30 rows"),
-        (np.where(np.arange(30)[:, None] < 10, np.nan, GIVEN), 1, "class 'low': none of its images could be read"),
         (np.zeros((0, 4)), 2, "given.npy has no vectors"),
         (np.zeros((30, 2, 2)), 2, "must be a table of vectors (rows, dimensions), not (30, 2, 2)"),
         (GIVEN.astype(complex), 2, "must hold real numbers, not complex128"),
@@ -159,6 +158,13 @@ def test_vectors_that_cannot_be_used(
     assert said in result.err
     assert result.err.count("error:") == 1
     quiet(result)
+
+
+def test_a_class_none_of_whose_vectors_can_be_used(cli: Clipscope, given: tuple[str, ...], tmp_path: Path) -> None:
+    """The others are looked at all the same."""
+    result = cli(*given, npy(tmp_path, np.where(np.arange(30)[:, None] < 10, np.nan, GIVEN)))
+    assert "class 'low': none of its images could be read; see skipped.csv" in result.err
+    assert result.metrics["images/read"] == 20
 
 
 @pytest.mark.parametrize(

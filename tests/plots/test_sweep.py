@@ -49,6 +49,25 @@ def test_where_k_does_not_vary_models_stand_under_each_other() -> None:
     assert {"All jobs with k = 8", "umap", "none"} <= set(texts(figure))
 
 
+@pytest.mark.parametrize("ks", [(4, 8), (4,)])
+def test_clouds_are_shaded_in_the_colour_of_their_model(ks: tuple[int, ...]) -> None:
+    rows = [
+        {"model": m, "k": k, "a": 0.5, "a/null_mean": 0.2, "a/null_low": 0.1 * at, "a/null_high": 0.3}
+        for at, m in enumerate(("umap", "none"))
+        for k in ks
+    ]
+    figure = metric_against_k([*rows, {"model": "none", "k": 4, "a": 0.4, "a/null_mean": None}], METRICS[:1])
+    bands = figure.axes[0].collections
+    assert [to_hex(band.get_facecolor()[0]) for band in bands] == [color.lower() for color in PALETTES["petroff10"][:2]]
+    ends = [band.get_paths()[0].vertices[:, 1 if len(ks) > 1 else 0] for band in bands]
+    assert [[float(end.min()), float(end.max())] for end in ends] == [
+        pytest.approx([0, 0.3]),
+        pytest.approx([0.1, 0.3]),
+    ]
+    assert any("clouds without clusters" in text.replace("\n", " ") for text in texts(figure))
+    inside_the_picture(figure)
+
+
 def test_no_jobs_and_nasty_models() -> None:
     assert texts(metric_against_k([], METRICS)) == ["no finished jobs to compare"]
     rows = [{"model": name, "k": k, "a": 2000.0 * k, "b": 1.0} for name in NASTY for k in range(2, 14)]

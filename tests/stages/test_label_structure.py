@@ -160,3 +160,24 @@ def test_only_what_it_uses_is_in_its_key() -> None:
     chosen = settings()
     chosen.significance.replicates = 99
     assert stage.keyed(chosen) == stage.keyed(settings()) == {"permutations": 9, "max_images": 2000, "seed": 0}
+
+
+def test_the_clusters_of_half_samples_against_the_labels(tmp_path: Path) -> None:
+    labels = ["cat"] * 8 + ["dog"] * 8 + [None] * 4
+    vectors, clusters = blobs(labels)
+    images = pd.DataFrame({"label": pd.Series(labels, dtype="str"), "group": [None] * 20})
+    rows = np.arange(1, 20)  # a sample
+    halves = np.full((3, 19), -1, dtype=np.int32)
+    halves[0, ::2] = np.arange(10) % 2
+    halves[2, :9] = 0
+    halves[2, 7:9] = 1
+    of = (settings(), Workspace(tmp_path), images, vectors, clusters)
+    found = stage.run(*of, replicate_rows=rows, half_clusters=halves)["half_label_scores"]
+    codes = pd.factorize(pd.Series(labels, dtype="str").iloc[rows])[0]
+    expected = {i: agreement(codes, halves[i]) for i in (0, 2)}  # the second half was too small to be clustered
+    assert found["half"].tolist() == [0] * 3 + [2] * 3
+    for row in found.itertuples():
+        assert row.value == pytest.approx(expected[row.half][row.name])
+    assert not len(stage.run(*of)["half_label_scores"]), "no half-samples"
+    images["label"] = None
+    assert not len(stage.run(*of, replicate_rows=rows, half_clusters=halves)["half_label_scores"])

@@ -25,6 +25,14 @@ from tests.stages.comparing import NONE, PCA, TSNE, UMAP, blobs, chosen, signifi
 EMBEDDING = s.Space.embedding
 
 
+def same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for name in stage.STAGE.makes:
+        if isinstance(one[name], np.ndarray):
+            np.testing.assert_array_equal(one[name], other[name])
+        else:
+            pd.testing.assert_frame_equal(one[name], other[name], check_exact=True)
+
+
 def verdict(made: dict[str, Any]) -> Any:
     return made["verdict"].iloc[0]
 
@@ -159,8 +167,7 @@ def test_every_projection_and_clusterer(given: Any, tmp_path: Path) -> None:
 
 def test_the_same_numbers_again(tmp_path: Path) -> None:
     one, again = (significant(tmp_path / name, blobs(), chosen()) for name in "ab")
-    for name in stage.STAGE.makes:
-        pd.testing.assert_frame_equal(one[name], again[name])
+    same(one, again)
 
 
 def test_the_same_bits_on_one_core_and_on_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,8 +176,7 @@ def test_the_same_bits_on_one_core_and_on_three(tmp_path: Path, monkeypatch: pyt
     for cores in (1, 3):
         monkeypatch.setattr("pipeline.metrics.blocks.workers", lambda cores=cores: cores)
         made.append(significant(tmp_path / str(cores), blobs(150, 60, apart=2), chosen(embedding_replicates=9)))
-    for name in stage.STAGE.makes:
-        pd.testing.assert_frame_equal(made[0][name], made[1][name], check_exact=True)
+    same(made[0], made[1])
 
 
 def test_k_larger_than_a_half_sample(tmp_path: Path) -> None:
@@ -323,3 +329,26 @@ def test_progress_reaches_its_end(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, progress=lambda done, total: seen.append((done, total)))
     stage.run(given, workspace, vectors, kmeans3(made["sample_projection"]), **parts)
     assert seen[-1][0] == seen[-1][1] and [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@pytest.mark.parametrize(("projection", "k"), [(PCA, 3), (NONE, 3), (PCA, 20)])
+def test_the_values_of_half_samples_are_kept(tmp_path: Path, projection: Any, k: int) -> None:
+    kmeans = s.KmeansClustering("kmeans", s.Space.projection, k, 2, 0)
+    made = significant(tmp_path, blobs(), chosen(projection, kmeans, half_samples=4))
+    halves, table = made["half_scores"], made["null_scores"]
+    for row in table[table["name"] != "best_silhouette"].to_dict("records"):
+        of = (halves["space"] == row["space"]) & (halves["clusters_of"] == row["clusters_of"])
+        values = halves.loc[of & (halves["name"] == row["name"]), "value"]
+        assert len(values) == 4
+        assert (values.mean(), values.std()) == pytest.approx((row["half_mean"], row["half_sd"]), abs=1e-12)
+    assert len(halves) == 4 * (table["name"] != "best_silhouette").sum()
+    clusters = made["half_clusters"]
+    assert clusters.shape == made["half_rows"].shape and clusters.dtype == np.int32
+    assert ((clusters >= 0) == made["half_rows"]).all() and clusters.max() == k - 1
+
+
+def test_half_samples_that_are_too_small_have_no_values(tmp_path: Path) -> None:
+    kmeans = s.KmeansClustering("kmeans", s.Space.projection, 30, 1, 0)
+    made = significant(tmp_path, blobs(), chosen(PCA, kmeans))
+    assert not len(made["half_scores"]) and (made["half_clusters"] == -1).all()
+    assert len(made["half_clusters"]) == 3
