@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.comparison.entries import Entry
 from pipeline.comparison.scores import ScoreColumn, best_rows, score_columns
-from pipeline.comparison.words import between, interval, label, signed, what_intervals_are
+from pipeline.comparison.words import between, interval, signed, what_intervals_are
 from pipeline.metrics.verdict import excess_in_words
 from pipeline.report import experiment
 from pipeline.report.words import NONE, is_missing, number, score
@@ -164,7 +164,7 @@ def _differences(table: pd.DataFrame) -> Sheet:
              ("95 % interval", True), ("over", False)]  # fmt: skip
     rows = [
         [
-            between(row), label(row["score"]), score(row["value_a"]), score(row["value_b"]),
+            between(row), brief(row["score"]), score(row["value_a"]), score(row["value_b"]),
             signed(row["difference"]), interval(row), f"{row['count']:,} {row['over']}" if row["over"] else NONE,
         ]
         for row in table.head(MOST).to_dict("records")

@@ -46,8 +46,10 @@ def _plain(text: str) -> str:
 
 
 def latex(sheets: Sequence[Sheet], note: str) -> str:
-    r"""All tables for `\input` into a document with booktabs, captions with the protocol. note: a comment above."""
-    lines = ["% needs \\usepackage{booktabs}; then \\input{comparison.tex}", f"% {' '.join(escaped(note).split())}"]
+    r"""All tables for `\input` into a document with booktabs and graphicx, captions with the protocol; a table that is
+    wider than the text is made smaller. note: a comment above."""
+    said = " ".join(escaped(note).split())
+    lines = ["% needs \\usepackage{booktabs,graphicx}; then \\input{comparison.tex}", f"% {said}"]
     for number, sheet in enumerate(sheets, 1):
         lines += [
             "",
@@ -55,9 +57,10 @@ def latex(sheets: Sequence[Sheet], note: str) -> str:
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             f"\\caption{{\\textbf{{{escaped(sheet.title)}.}} {escaped(sheet.caption)}}}",
             f"\\label{{tab:comparison-{number}}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             f"\\begin{{tabular}}{{@{{}}{''.join('r' if numeric else 'l' for _, numeric in sheet.heads)}@{{}}}}",
             r"\toprule",
-            _row([escaped(name) for name, _ in sheet.heads]),
+            _row([_head(name, numeric) for name, numeric in sheet.heads]),
             r"\midrule",
             *(
                 _row([f"\\textbf{{{escaped(cell)}}}" if (i, j) in sheet.best else escaped(cell)
@@ -65,10 +68,19 @@ def latex(sheets: Sequence[Sheet], note: str) -> str:
                 for i, row in enumerate(sheet.rows)
             ),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _head(name: str, numeric: bool) -> str:
+    """A long one in several lines."""
+    parts = re.split(r"(?<=,) | (?=\()", name)
+    if len(parts) == 1:
+        return escaped(name)
+    lines = r"\\".join(map(escaped, parts))
+    return f"\\shortstack[{'r' if numeric else 'l'}]{{{lines}}}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -55,16 +55,18 @@ def whole(text: str) -> None:
 
 
 def compiled(text: str, place: Path) -> None:
-    """By a LaTeX, where there is one, as the input of a document that has booktabs and nothing else."""
+    """By a LaTeX, where there is one, as the input of a document that has booktabs and graphicx and nothing else."""
     program = shutil.which("pdflatex") or shutil.which("lualatex") or shutil.which("tectonic")
     if program is None:
         return  # `whole` has looked at what can be told without one
     (place / "comparison.tex").write_text(text, encoding="utf-8")
-    document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{comparison.tex}\\end{document}"
+    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}"
+    document = f"{head}\\begin{{document}}\\input{{comparison.tex}}\\end{{document}}"
     (place / "paper.tex").write_text(document, encoding="utf-8")
     options = [] if "tectonic" in program else ["-interaction=nonstopmode", "-halt-on-error"]
     done = subprocess.run([program, *options, "paper.tex"], cwd=place, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_special_characters_in_latex(tmp_path: Path) -> None:
