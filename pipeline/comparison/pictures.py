@@ -18,6 +18,8 @@ from pipeline.metrics.catalog import METRICS
 from pipeline.metrics.paired import over_halves
 from pipeline.report.words import is_missing, number
 
+Spread = tuple[float, float, float]  # value, low, high
+
 AGAINST_K = (
     ("cluster_metrics/projection/silhouette", "Silhouette, in the projection"),
     ("cluster_metrics/embedding/silhouette_cosine", "Silhouette (cosine), in the embedding"),
@@ -68,6 +70,9 @@ def _told_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "model": f"{row['model']}, images {number(row['same_images'])}"} for row in known]
 
 
+Spread = tuple[float, float, float]
+
+
 def side_by_side(entries: Sequence[Entry]) -> list[Any]:
     """A panel for each score, a row for each complete run."""
     from pipeline.plots.comparison import Panel
@@ -75,12 +80,13 @@ def side_by_side(entries: Sequence[Entry]) -> list[Any]:
     known = [entry for entry in entries if entry.complete and entry.identity is not None]
     if len(known) < 2:
         return []
-    names, groups = _row_names(known)
+    models = dict.fromkeys(entry.model for entry in known)
+    groups = {model: place for place, model in enumerate(models)}
     made = []
-    for title, better, scores in _scores(known):
+    for title, better, of_k, scores in _scores(known):
         panel = [
             _dot(name, score, groups[entry.model])
-            for name, entry, score in zip(names, known, scores, strict=True)
+            for name, entry, score in zip(_row_names(known, of_k), known, scores, strict=True)
             if score is not None
         ]
         if len(panel) > 1:
@@ -88,11 +94,11 @@ def side_by_side(entries: Sequence[Entry]) -> list[Any]:
     return made
 
 
-def _row_names(entries: Sequence[Entry]) -> tuple[list[str], dict[str, int]]:
-    """What tells runs apart in a picture, and the colour of each model."""
+def _row_names(entries: Sequence[Entry], of_k: bool) -> list[str]:
+    """What tells runs apart in a picture. of_k: whether the score depends on k."""
     of_images = {entry.name: place for place, block in enumerate(blocks(entries)) for entry in block}
     several = max(of_images.values()) > 0
-    ks = {number(entry.k) for entry in entries}
+    ks = {number(entry.k) for entry in entries} if of_k else set()
     names = []
     for entry in entries:
         parts = [entry.model]
@@ -100,29 +106,30 @@ def _row_names(entries: Sequence[Entry]) -> tuple[list[str], dict[str, int]]:
         parts += [f"{key.split('.')[0]} seed {value}" if "." in key else f"seed {value}" for key, value in entry.seeds]
         parts += [f"images {of_images[entry.name] + 1}"] if several else []
         names.append(", ".join(parts))
-    models = dict.fromkeys(entry.model for entry in entries)
-    return names, {model: place for place, model in enumerate(models)}
+    return names
 
 
-def _scores(entries: Sequence[Entry]) -> list[tuple[str, str | None, list[tuple[float, float, float] | None]]]:
-    """(title, better, (value, low, high) of each entry)."""
-    found: list[tuple[str, str | None, list[tuple[float, float, float] | None]]] = []
+def _scores(entries: Sequence[Entry]) -> list[tuple[str, str | None, bool, list[Spread | None]]]:
+    """(title, better, whether it depends on k, (value, low, high) of each entry)."""
+    found: list[tuple[str, str | None, bool, list[Spread | None]]] = []
     beyond = [excess(entry, "projection", "silhouette") for entry in entries]
-    found.append((label("projection/silhouette/excess"), "higher", [_spread(one) for one in beyond]))
+    found.append((label("projection/silhouette/excess"), "higher", True, [_spread(one) for one in beyond]))
     names = [embedding_score(entry) for entry in entries]
     name = names[0] if len(set(names)) == 1 else "silhouette_cosine"
     beyond = [excess(entry, "embedding", name) for entry in entries]
-    found.append((label(f"embedding/{name}/excess"), "higher", [_spread(one) for one in beyond]))
+    found.append((label(f"embedding/{name}/excess"), "higher", True, [_spread(one) for one in beyond]))
     first = {entry.model: entry.name for entry in reversed(entries)}
     for name in ("ari", "ami"):
-        found.append((label(f"labels/{name}"), "higher", [_spread(label_score(entry, name)) for entry in entries]))
+        found.append(
+            (label(f"labels/{name}"), "higher", True, [_spread(label_score(entry, name)) for entry in entries])
+        )
     for key in (*TOLD[:1], *_WITH_ENDS):
         ends = [_ends(entry, key) if first[entry.model] == entry.name else None for entry in entries]
-        found.append((label(key), METRICS[key.rsplit("/", 1)[1]].better, ends))
+        found.append((label(key), METRICS[key.rsplit("/", 1)[1]].better, False, ends))
     return found
 
 
-def _spread(known: Known | None) -> tuple[float, float, float] | None:
+def _spread(known: Known | None) -> Spread | None:
     """A score with its interval over half-samples."""
     if known is None:
         return None
@@ -130,7 +137,7 @@ def _spread(known: Known | None) -> tuple[float, float, float] | None:
     return found.value, found.low, found.high
 
 
-def _ends(entry: Entry, key: str) -> tuple[float, float, float] | None:
+def _ends(entry: Entry, key: str) -> Spread | None:
     value = entry.run.metrics.get(key)
     low, high = (entry.run.metrics.get(f"{key}_{end}", math.nan) for end in ("low", "high"))
     return None if value is None else (value, low, high)
