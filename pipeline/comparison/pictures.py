@@ -70,9 +70,6 @@ def _told_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "model": f"{row['model']}, images {number(row['same_images'])}"} for row in known]
 
 
-Spread = tuple[float, float, float]
-
-
 def side_by_side(entries: Sequence[Entry]) -> list[Any]:
     """A panel for each score, a row for each complete run."""
     from pipeline.plots.comparison import Panel
@@ -143,7 +140,7 @@ def _ends(entry: Entry, key: str) -> Spread | None:
     return None if value is None else (value, low, high)
 
 
-def _dot(name: str, score: tuple[float, float, float], group: int) -> Any:
+def _dot(name: str, score: Spread, group: int) -> Any:
     from pipeline.plots.comparison import Dot
 
     return Dot(name, *score, group)
