@@ -114,15 +114,7 @@ def first_record(
     stages: list[dict[str, Any]] = [
         {"name": s.name, "status": "not reached", "cache": "off", "seconds": None, "warnings": []} for s in plan.stages
     ]
-    return {
-        "format": FORMAT,
-        "status": "running",
-        "reason": None,
-        "started": now(),
-        "finished": None,
-        "seconds": None,
-        "command": command,
-        "config": plain(config),
+    return _begun(config, command, home) | {
         "dataset": {"name": config.dataset.name, "fingerprint": None, "facts": found.facts},
         "encoder": {"name": config.encoder.name},
         "images": {
@@ -139,16 +131,17 @@ def first_record(
         "warnings": [],
         "seeds": _seeds(plain(config)),
         "device": "cpu",
-        "git": git_state(home),
-        "versions": versions(home),
-        "machine": machine(),
-        "process": process(),
         "sweep": sweep,
     }
 
 
 def comparison_record(config: Config, command: str, compared: Sequence[str], home: Path) -> dict[str, Any]:
     """run.json of a comparison of finished runs. compared: their folders."""
+    return _begun(config, command, home) | {"compared": list(compared), "stages": []}
+
+
+def _begun(config: Config, command: str, home: Path) -> dict[str, Any]:
+    """What is known of every run when it starts."""
     return {
         "format": FORMAT,
         "status": "running",
@@ -158,8 +151,6 @@ def comparison_record(config: Config, command: str, compared: Sequence[str], hom
         "seconds": None,
         "command": command,
         "config": plain(config),
-        "compared": list(compared),
-        "stages": [],
         "git": git_state(home),
         "versions": versions(home),
         "machine": machine(),
