@@ -39,6 +39,12 @@ def _print(text: str) -> int:
     return 0
 
 
+def _flag_first(words: list[str]) -> list[str]:
+    """`-m` may stand anywhere; Hydra's parser takes no words on both sides of it."""
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    return [*flags, *(word for word in words if word not in flags)]
+
+
 def _run() -> int:
     from pipeline.task import Task, prepare, refuse
 
@@ -58,7 +64,7 @@ def _run() -> int:
     task = Task(config.typed_command())
     start = hydra.main(version_base="1.3", config_path=str(HOME / "conf"), config_name="config")
     try:
-        sys.argv[1:] = resumed(sys.argv[1:])
+        sys.argv[1:] = resumed(_flag_first(sys.argv[1:]))
         must_be_installed(sys.argv[1:])
         start(task)()
     except CallError as error:  # of a sweep as a whole

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 WIDE = 128  # columns in a pipe or a log file, where nothing says how wide it is
+WIDEST = 24  # what a column keeps, beside one that gives way
 SPACES = ("projection", "embedding", "labels")
 _LEVELS = {"supported": "green", "weak": "yellow", "none": "red", "unknown": "", "": ""}
 
@@ -108,10 +109,12 @@ class Say:
         self.out.print(Text(f"{what}: {path}"))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Any small table; the first column is text, the others numbers."""
+        """Any small table; the first column is text, which gives way where there is no room, the others numbers."""
         made = new_table(title)
         for i, column in enumerate(columns):
-            made.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+            words = [line for cell in (column, *(row[i] for row in rows)) for line in str(cell).split("\n")]
+            least = max(map(len, words)) if i else 1
+            made.add_column(column, justify="right" if i else "left", no_wrap=True, min_width=min(least, WIDEST))
         for row in rows:
             made.add_row(*(escape(str(cell)) for cell in row))
         self.out.print(made)

@@ -116,13 +116,14 @@ def _show_scores(rows: pd.DataFrame, title: str, say: Any) -> None:
     from pipeline.comparison.pictures import AGAINST_K
     from pipeline.console import number
 
-    keys = [key for key, _ in AGAINST_K if key in rows and not key.endswith("ami")]  # a column too many for a console
+    too_many = ("ami", "davies_bouldin")  # for the width of a console; the files have them
+    keys = [key for key, _ in AGAINST_K if key in rows and not key.endswith(too_many)]
     keys = keys or [key for key in (SEPARATION,) if key in rows]
     spaces = [key.removeprefix("cluster_metrics/").replace("/", "\n").replace("_", "\n") for key in keys]
     spaces = [space if key != SEPARATION else "class\ndistances\nauc" for key, space in zip(keys, spaces, strict=True)]
     trust = [name for name in ("verdict", "excess", "gap") if name in rows and rows[name].notna().any()]
     cells = [
-        [row["model"], row["job"], row["status"], *(f"{row['k']:.0f}" if row["k"] == row["k"] else "-",)]
+        [row["model"], row["job"], row["status"], f"{row['k']:.0f}" if row["k"] == row["k"] else "-"]
         + [("-" if is_missing(row[name]) else row[name]) if name == "verdict" else number(row[name]) for name in trust]
         + [number(row[key]) for key in keys]
         for row in rows.to_dict("records")
