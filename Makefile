@@ -36,7 +36,7 @@ test: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "slow or not slow" -n auto
+	$(BIN)/python -m pytest -m "slow or not slow" -n auto --dist worksteal
 
 setup: $(INSTALLED)
 

@@ -189,6 +189,7 @@ def both_ways(found: set[str], listed: list[str]) -> None:
     assert not unwritten, f"in docs/outputs.md, but not written: {sorted(unwritten)}"
 
 
+@pytest.mark.slow
 def test_files(written: Clipscope) -> None:
     folders = [run.folder for run in runs(written)]
     found = {str(file.relative_to(folder)) for folder in folders for file in folder.rglob("*") if file.is_file()}
@@ -227,6 +228,7 @@ def test_columns_of_points(written: Clipscope) -> None:
     assert listed[1].split() == list(dict.fromkeys(column for points in made for column in points.columns))
 
 
+@pytest.mark.slow
 def test_every_shipped_choice_composes() -> None:
     """Each file of conf/ is a choice that the schema accepts."""
     from hydra import compose, initialize_config_dir

@@ -45,6 +45,7 @@ def test_there_are_the_experiments() -> None:
                           "rocov2_openai", "tac_kmeans", "zero_shot_table"]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHING)
 def test_an_experiment_differs_in_nothing_from_itself(name: str, read: Read) -> None:
     found = read(f"experiment={name}")
@@ -53,6 +54,7 @@ def test_an_experiment_differs_in_nothing_from_itself(name: str, read: Read) -> 
     assert found.experiment.repeats > 1 or name == "zero_shot_table"  # in which nothing is random
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHING)
 def test_any_choice_and_setting_can_be_overridden(name: str, read: Read) -> None:
     groups = ("dataset=digits", "encoder=none", "projection=pca", "clustering=hdbscan", "analysis=full")

@@ -19,6 +19,8 @@ from tests.cli.command import Clipscope
 from tests.cli.data import class_folders
 from tests.making import config as any_config
 
+pytestmark = pytest.mark.slow  # each redraws a whole run
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

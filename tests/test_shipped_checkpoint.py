@@ -46,6 +46,7 @@ def test_it_is_small_and_names_no_machine() -> None:
     assert "/home" not in told
 
 
+@pytest.mark.slow
 def test_other_images_are_warned_of(tmp_path: Path) -> None:
     from tests.cli.data import class_folders
 

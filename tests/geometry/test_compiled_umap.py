@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def _printed(code: str, *arguments: str, compiled: Path | None = None) -> list[s
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_functions_on_disk_are_found_again_and_give_umap_learns_own_layout(tmp_path: Path) -> None:
     """numba itself would find the function for all cores under the name of the one for one core."""
     _, first, compiled = _printed(FIT, "none", "3", compiled=tmp_path)
@@ -48,6 +50,7 @@ def test_functions_on_disk_are_found_again_and_give_umap_learns_own_layout(tmp_p
     assert first == again == theirs
 
 
+@pytest.mark.slow
 def test_where_umap_was_imported_before_its_search_stays_compiled() -> None:
     code = (
         "import umap\nfrom pipeline.geometry.compiled_umap import import_umap\nimport_umap()\n"

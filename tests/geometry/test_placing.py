@@ -34,6 +34,7 @@ def test_a_direction_without_variance_stays_without() -> None:
     assert place(np.array([[5.0, 10.0], [9.0, 0.0]]))[:, 1].tolist() == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_fit", [200_000, 70])
 @pytest.mark.parametrize("method", ["umap", "tsne"])
 def test_new_rows_come_to_lie_beside_their_like(method: str, max_fit: int) -> None:

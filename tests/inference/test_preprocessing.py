@@ -90,6 +90,7 @@ def assert_within(found: np.ndarray, expected: np.ndarray, levels: int) -> None:
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= levels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 def test_openai_to_the_bit(tmp_path: Path, kind: str) -> None:
     for size in SIZES:
@@ -100,6 +101,7 @@ def test_openai_to_the_bit(tmp_path: Path, kind: str) -> None:
         assert_within(openai_preprocessing(SIDE).exact(ImageFile(path, RULES)), expected, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 def test_transformers_to_the_bit(tmp_path: Path, kind: str) -> None:
     for size in SIZES:
@@ -115,6 +117,7 @@ def test_the_two_differ_by_a_pixels_shift_where_the_centre_lies_between_two(tmp_
     assert (openai_preprocessing(SIDE).exact(even) == transformers_clip_preprocessing(SIDE).exact(even)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("make", [openai_preprocessing, transformers_clip_preprocessing])
 def test_fast_is_within_one_grey_level(tmp_path: Path, kind: str, make: Any) -> None:

@@ -71,6 +71,7 @@ def test_every_text_has_its_row(tmp_path: Path, handle: EncoderHandle, count: in
     assert (made.truncated, made.unknown, made.fidelity, made.handle) == (0, 0, None, handle)
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_bytes_as_this_process(tmp_path: Path, handle: EncoderHandle) -> None:
     texts = [*some(70), "dog " * 200, "", "odd\udcff.jpg"]
     made = [embed_texts(texts, handle, tmp_path / str(n), workers=n) for n in (0, 1, 2)]
@@ -144,6 +145,7 @@ def test_an_encoder_without_a_text_side_is_refused_at_once(tmp_path: Path) -> No
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_progress_goes_up_to_all(tmp_path: Path, handle: EncoderHandle, workers: int) -> None:
     seen: list[int] = []
@@ -167,6 +169,7 @@ def test_complete_shards_are_not_made_again_and_torn_ones_are(tmp_path: Path, ha
     assert same(first, embed_texts(some(60), unloadable, tmp_path))  # nothing is left to do
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, handle: EncoderHandle, workers: int) -> None:
     expected = embed_texts(some(800), handle, tmp_path / "whole", workers=0)
@@ -201,6 +204,7 @@ def test_few_texts_are_computed_exactly(tmp_path: Path, handle: EncoderHandle) -
     assert same(made, embed_texts(some(16), handle, tmp_path / "e"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_far_way_is_given_up(
     tmp_path: Path, handle: EncoderHandle, workers: int, caplog: pytest.LogCaptureFixture

@@ -53,6 +53,7 @@ with torch.inference_mode():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["openai", "open_clip"])
 @pytest.mark.parametrize(("form", "vision"), [(TINY_VIT, VIT), (TINY_RESNET, RESNET)])
 def test_nothing_else_is_imported_and_nothing_differs(tmp_path: Path, kind: str, form: object, vision: object) -> None:
