@@ -7,7 +7,6 @@ import pytest
 from tests.cli.command import Clipscope
 from tests.cli.data import class_folders
 
-
 QUICK = ("test_wrong_calls.py",)  # whose calls end before anything is computed, and one whole run
 ONE_RUN = "test_summary_and_report"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipeline.geometry import compiled_umap as module
 
