@@ -198,6 +198,7 @@ def test_files(written: Clipscope) -> None:
     both_ways(found, list(dict.fromkeys(tables + listed)))
 
 
+@pytest.mark.slow
 def test_files_of_a_sweep(written: Clipscope) -> None:
     found = {file.name for file in written.sweeps()[0].iterdir() if file.is_file()}
     both_ways(found, [name for row in section("Files of a sweep") for name in names(row[0])])
