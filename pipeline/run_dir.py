@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import CallError, one_of
+from pipeline.records import read_record
 from pipeline.surroundings import give_memory_back
 
 if TYPE_CHECKING:
@@ -313,14 +314,7 @@ def load_run(path: str | Path) -> Run:
     >>> run["class_summary"], run["image_embeddings"].shape     # doctest: +SKIP
     """
     folder = Path(path)
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CallError(f"{folder}: not a run folder: it has no {RECORD}") from error
-    except OSError as error:
-        raise CallError(f"{folder / RECORD}: cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CallError(f"{folder / RECORD}: damaged: {error}") from error
+    record = read_record(folder / RECORD, "a run folder")
     if not isinstance(record, dict):
         raise CallError(f"{folder / RECORD}: damaged: not a run record")
     if record.get("status") == "running" and not is_alive(record.get("process") or {}):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import CallError
+from pipeline.records import read_record
 
 SWEEP = "sweep.json"
 # Where results lie and how a job is done, never what it is: no reason to do a finished job again.
@@ -16,14 +16,7 @@ NOT_OF_THE_JOB = ("paths.outputs", "paths.cache", "embedding.", "sweep.", "track
 
 def load_sweep(folder: Path) -> dict[str, Any]:
     """The sweep's record. Raises CallError where there is none."""
-    try:
-        record = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CallError(f"{folder}: not the folder of a sweep: it has no {SWEEP}") from error
-    except OSError as error:
-        raise CallError(f"{folder / SWEEP}: cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CallError(f"{folder / SWEEP}: damaged: {error}") from error
+    record = read_record(folder / SWEEP, "the folder of a sweep")
     if not (isinstance(record, dict) and all(isinstance(record.get(key), list) for key in ("overrides", "commands"))):
         raise CallError(f"{folder / SWEEP}: damaged: not the record of a sweep")
     return record

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 
@@ -26,3 +27,11 @@ def class_folders(root: Path, classes: dict[str, int], side: int = 24) -> Path:
         for i in range(count):
             picture(root / name / f"image {i:03d}.png", 1000 * number + i, side)
     return root
+
+
+def three_blobs(folder: Path) -> None:
+    """given.npy and ids.csv: thirty vectors in three classes."""
+    random = np.random.default_rng(0)
+    np.save(folder / "given.npy", np.concatenate([random.normal(centre, 1, (10, 8)) for centre in (-4, 0, 4)]))
+    labels = np.repeat(["low", "middle", "high"], 10)
+    pd.DataFrame({"id": [f"{i:04d}" for i in range(30)], "label": labels}).to_csv(folder / "ids.csv", index=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.errors import CallError
 from pipeline.run_dir import load_run
 from tests.cli.command import Clipscope
+from tests.cli.data import three_blobs
 from tests.cli.test_runs import _wait
 from tests.inference.encoders.clips import TINY_VIT, random_state, save_archive
 
@@ -21,10 +21,7 @@ QUICK = ("projection=none", "stages=[cluster_metrics]")
 @pytest.fixture
 def given(tmp_path: Path) -> tuple[str, ...]:
     """Thirty vectors in three classes."""
-    random = np.random.default_rng(0)
-    np.save(tmp_path / "given.npy", np.concatenate([random.normal(centre, 1, (10, 8)) for centre in (-4, 0, 4)]))
-    labels = np.repeat(["low", "middle", "high"], 10)
-    pd.DataFrame({"id": [f"{i:04d}" for i in range(30)], "label": labels}).to_csv(tmp_path / "ids.csv", index=False)
+    three_blobs(tmp_path)
     return ("dataset=table", "dataset.path=ids.csv", "encoder=precomputed", "encoder.path=given.npy", *QUICK)
 
 
