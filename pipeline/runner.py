@@ -35,7 +35,7 @@ from pipeline.run_dir import (
     new_folder,
     write_json,
 )
-from pipeline.schema import CacheUse, Config, SweepJob, plain
+from pipeline.schema import CacheUse, Config, PrecomputedEncoder, SweepJob, plain
 from pipeline.stage import Facts, Stage, Workspace, by_choice
 from pipeline.stages import known_stages
 from pipeline.surroundings import collected_warnings, give_memory_back, log_file, terminated_is_interrupted
@@ -182,15 +182,15 @@ def _encoder_facts(
 
 
 def _facts(config: Config, found: Any, encoder: Mapping[str, Any], handle: Any) -> Facts:
-    from pipeline.datasets.vectors import NO_SCALE, Precomputed
-
     captions = found.table["caption"].dropna()
     several = found.labels is not None
     facts = Facts(
         len(found.table), found.classes, bool(len(captions)), several, config.encoder.name, bool(encoder.get("texts"))
     )
-    if not isinstance(handle, Precomputed) or handle.texts is None:
+    if handle is None or not isinstance(config.encoder, PrecomputedEncoder) or handle.texts is None:
         return facts
+    from pipeline.datasets.vectors import NO_SCALE
+
     no_scale = NO_SCALE if handle.logit_scale is None else None
     no_caption = handle.texts.lack([text for text in captions.str.strip().unique() if text])
     return replace(facts, no_vector=handle.texts.lack, no_caption=no_caption, no_probability=no_scale)
