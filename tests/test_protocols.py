@@ -106,7 +106,6 @@ def test_no_experiment_named(read: Read) -> None:
     ]  # fmt: skip
     assert rows(read("dataset=rocov2", "encoder=none")) == ["rocov2_none: ROCOv2 without CLIP (raw pixels)"]
     assert rows(read("dataset=rocov2", "encoder=openai", "encoder.model=ViT-L/14")) == []
-    assert rows(read("dataset=rocov2", "encoder=openai", "encoder.weights=mine.pt")) == []  # may be any
     assert rows(read("dataset=rocov2", "encoder=precomputed", "encoder.path=/x.npy")) == []
     assert rows(read()) == []
 
@@ -153,6 +152,17 @@ def test_the_row_is_that_of_data_set_and_model(read: Read) -> None:
     vectors = ("encoder=precomputed", "encoder.path=/x.npy")
     named = read("experiment=mieb_clustering", *vectors, "experiment.row='CIFAR-10 test, ViT-B/16'")
     assert row_of(named).row.row == "CIFAR-10 test, ViT-B/16"
+
+
+def test_weights_that_say_themselves_which_model_they_are(read: Read) -> None:
+    """Every row that may be theirs is kept until they are read."""
+    weights = ("encoder=openai", "encoder.weights=mine.pt")
+    found = read("dataset=rocov2", *weights)
+    assert rows(found) == ["rocov2_openai: ROCOv2 with OpenAI's CLIP"]
+    assert told(found)[0] == ("encoder.model", None, "ViT-B/32")
+    several = rows(read("experiment=mieb_clustering", weights[1], "encoder.model=null"))
+    assert [row.rsplit(", ", 1)[1] for row in several] == ["ViT-B/32", "ViT-B/16", "ViT-L/14"]
+    assert len(rows(read("experiment=mieb_clustering", weights[1], "encoder.model=ViT-B/16"))) == 1
 
 
 def test_a_row_that_is_not_there(read: Read) -> None:

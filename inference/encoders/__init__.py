@@ -69,7 +69,8 @@ class Description:
     images only) with everything that changes a text's; weights: absolute paths, hashes: SHA-256 of each; revision: the
     hub's commit; recognised: what the weights are, in words; facts: what `load` needs besides; dimension, dtype: of the
     vectors, as far as they are known without loading; exact_only: there is one
-    way to compute it, so neither device nor precision matter.
+    way to compute it, so neither device nor precision matter; published: the weights are known to be those that the
+    model's name stands for, by their hash or because they came from the hub.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Description:
     dimension: int | None = None
     dtype: str = "float32"
     exact_only: bool = False
+    published: bool = False
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def describe(arguments: Mapping[str, Any], look: Look) -> Description:
             ("before_patches", _before_patches(config, names)),
             ("preprocessing", asdict(preprocessing)),
         ),
+        published=folder.revision is not None,
     )
 
 

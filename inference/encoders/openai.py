@@ -155,6 +155,7 @@ def describe(arguments: Mapping[str, Any], look: Look) -> Description:
         revision=found.revision,
         recognised=f"{_recognised(inspection, name, digest)} ({found.where})",
         facts=(("preprocessing", asdict(preprocessing)),),
+        published=_is_published(name, digest) or found.revision is not None,
     )
 
 
@@ -287,7 +288,12 @@ def _named(architecture: Architecture, wanted: str | None, file: str) -> str | N
     return name
 
 
+def _is_published(name: str | None, digest: str) -> bool:
+    """Whether a file with this hash is OpenAI's own."""
+    return name is not None and digest == MODELS[name].sha256
+
+
 def _recognised(inspection: Inspection, name: str | None, digest: str) -> str:
-    if name and digest == MODELS[name].sha256:
+    if name and _is_published(name, digest):
         return f"OpenAI's own {MODELS[name].file}, the published file to the byte"
     return f"CLIP of OpenAI's form, {inspection.format}"

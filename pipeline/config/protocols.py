@@ -23,6 +23,7 @@ OWN = tuple(
     for score in ("projection/silhouette", "projection/calinski_harabasz", "projection/davies_bouldin", "labels/ari",
                   "labels/ami", "labels/nmi", "labels/accuracy")
 )  # fmt: skip
+MODEL = "encoder.model"
 HUB_NAMES = {  # of OpenAI's models, as transformers knows them
     "openai/clip-vit-base-patch32": "ViT-B/32",
     "openai/clip-vit-base-patch16": "ViT-B/16",
@@ -47,7 +48,8 @@ def comparisons(config: Config, places: tuple[Path, ...]) -> list[Comparison]:
         return sorted(told, key=lambda one: len(one.differs)) or _of_its_own(chosen)
     if not chosen.published:
         return []
-    return [_compared(settings, chosen.name, _row(settings, chosen), _composed(chosen.name))]
+    protocol = _composed(chosen.name)
+    return [_compared(settings, chosen.name, row, protocol) for row in _rows(settings, chosen)]
 
 
 def _of_its_own(chosen: ExperimentSettings) -> list[Comparison]:
@@ -56,14 +58,17 @@ def _of_its_own(chosen: ExperimentSettings) -> list[Comparison]:
     return [Comparison("none", "", chosen.decimals, row)] if chosen.repeats > 1 else []
 
 
-def _row(settings: Mapping[str, Any], chosen: ExperimentSettings) -> PublishedRow:
-    """The row that was named, else the first with the fewest conditions that the run does not meet."""
+def _rows(settings: Mapping[str, Any], chosen: ExperimentSettings) -> list[PublishedRow]:
+    """The row that was named, else the first with the fewest conditions that the run does not meet: one for each model
+    where only the file of weights says which it is."""
     rows: list[PublishedRow] = chosen.published
     if chosen.row is None:
-        return min(rows, key=lambda row: len(_unmet(settings, row)))
+        fewest = min(len(_unmet(settings, row)) for row in rows)
+        nearest = [row for row in rows if len(_unmet(settings, row)) == fewest]
+        return nearest if _model_is_open(settings) else nearest[:1]
     for row in rows:
         if row.row == chosen.row:
-            return row
+            return [row]
     raise CallError(f"experiment.row = {chosen.row}: no such row{one_of(chosen.row, [row.row for row in rows])}")
 
 
@@ -123,7 +128,17 @@ def _same_data_and_encoder(settings: Mapping[str, Any], row: PublishedRow) -> bo
     """Given vectors may be anybody's."""
     if settings["encoder"]["kind"] == "precomputed" or not row.where:
         return False
-    return not any(d.key.split(".")[0] in ("dataset", "encoder") for d in _unmet(settings, row))
+    unmet = {difference.key for difference in _unmet(settings, row)}
+    if _model_is_open(settings):
+        unmet.discard(MODEL)
+    return not any(key.split(".")[0] in ("dataset", "encoder") for key in unmet)
+
+
+def _model_is_open(settings: Mapping[str, Any]) -> bool:
+    """Whether it is whatever the file of weights holds, which is not known before it is read: the stage
+    `experiment` then keeps the rows of that model."""
+    encoder = settings["encoder"]
+    return bool(encoder["kind"] == "openai" and encoder["model"] is None)
 
 
 def _unmet(settings: Mapping[str, Any], row: PublishedRow) -> list[Difference]:

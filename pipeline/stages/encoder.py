@@ -21,16 +21,24 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Any, workspace: Workspace) -> dict[str, Any]:
-    """A handle on the encoder that the config describes, or on vectors that exist already."""
+    """`encoder`, `text_encoder`: a handle on the encoder that the config describes, or on vectors that exist already.
+    `encoder_identity`: which model it is by its weights, their files, and whether they are known to be the published
+    ones; empty of given vectors."""
     if isinstance(settings.encoder, PrecomputedEncoder):
         opened = vectors.open_vectors(settings.encoder, workspace.content_hashes)
-        return {"encoder": opened, "text_encoder": opened}
+        return {"encoder": opened, "text_encoder": opened, "encoder_identity": {}}
     try:
         described = _described(settings, workspace)
     except EncoderError as error:
         raise CallError(f"{error.key}: {error.message}") from error
     _warn_of_other_images(settings, described)
-    return {"encoder": described, "text_encoder": described}
+    return {"encoder": described, "text_encoder": described, "encoder_identity": _identity(described)}
+
+
+def _identity(handle: EncoderHandle) -> dict[str, Any]:
+    told = handle.description
+    files = [Path(path).name for path in told.weights]
+    return {"kind": handle.kind, "model": told.model, "weights": files, "published": told.published}
 
 
 def _warn_of_other_images(settings: Any, handle: EncoderHandle) -> None:
@@ -69,21 +77,22 @@ def _described(settings: Any, workspace: Workspace) -> EncoderHandle:
 def fingerprints(made: Mapping[str, Any]) -> dict[str, str]:
     """All that changes an image's vector, and a text's. The device is no part of it."""
     handle: EncoderHandle | Precomputed = made["encoder"]
+    identity = {"encoder_identity": json.dumps(made["encoder_identity"], sort_keys=True)}
     if isinstance(handle, Precomputed):
         scaled = f":normalize={handle.normalize}"
         texts = f"{handle.text_fingerprint}:logit_scale={handle.logit_scale}"
-        return {"encoder": handle.image_fingerprint + scaled, "text_encoder": texts}
+        return identity | {"encoder": handle.image_fingerprint + scaled, "text_encoder": texts}
     guarded = f":{handle.runtime.words()}:min_fidelity={handle.min_fidelity}" if is_guarded(handle) else ""
     images = f"{handle.description.image_fingerprint}:normalize={handle.normalize}{guarded}"
-    return {"encoder": images, "text_encoder": f"{handle.description.text_fingerprint}{guarded}"}
+    return identity | {"encoder": images, "text_encoder": f"{handle.description.text_fingerprint}{guarded}"}
 
 
 STAGE = Stage(
     name="encoder",
     needs=(),
-    makes=("encoder", "text_encoder"),
+    makes=("encoder", "text_encoder", "encoder_identity"),
     settings=("encoder", "paths", "device", "precision", "dataset"),
     run=run,
     fingerprints=fingerprints,
-    unsaved=("encoder", "text_encoder"),
+    unsaved=("encoder", "text_encoder", "encoder_identity"),
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from pipeline.metrics.published import Repeated, repeated, verdict
-from pipeline.schema import Comparison, Difference
+from pipeline.schema import Comparison, Difference, ExperimentSettings
 from pipeline.stage import Facts, Stage, Workspace
 
 COLUMNS = (
@@ -19,12 +19,14 @@ COLUMNS = (
 )  # fmt: skip
 CLUSTERS, ZERO_SHOT = "cluster_metrics", "zero_shot"
 DIFFERS = "protocol differs"
+MODEL = "encoder.model"
 
 
 def run(
     settings: Any,
     workspace: Workspace,
     images: pd.DataFrame,
+    encoder_identity: Mapping[str, Any],
     cluster_scores: pd.DataFrame | None,
     clustering_summary: pd.DataFrame | None,
     repeat_scores: pd.DataFrame | None,
@@ -36,7 +38,7 @@ def run(
     measured = _Measured(len(images), cluster_scores, repeat_scores, null_scores, label_structure, zero_shot_scores)
     k = None if clustering_summary is None else int(clustering_summary.set_index("name")["value"]["k"])
     rows = []
-    for told in settings.experiment.compared:
+    for told in _of_the_model(settings.experiment, encoder_identity):
         differs = "; ".join(_differences(told, images, k))
         for key, value in told.row.scores.items():
             if (found := measured.of(key)) is None:
@@ -59,7 +61,7 @@ def run(
                     "null": "" if math.isnan(null) else what,
                     "verdict": DIFFERS if differs else verdict(published, found.low, found.high, told.decimals),
                     "differs": differs,
-                    "notes": "; ".join(told.notes),
+                    "notes": "; ".join([*told.notes, *_doubts(told, encoder_identity)]),
                     "source": told.source,
                 }
             )
@@ -106,6 +108,38 @@ class _Measured:
             if len(found) and not grows:
                 return float(found["null_mean"].iloc[0]), "clouds without clusters"
         return math.nan, ""
+
+
+def _of_the_model(chosen: ExperimentSettings, identity: Mapping[str, Any]) -> list[Comparison]:
+    """Where only the weights say which model it is, the rows of that model; where there are none, the first of an
+    experiment that was named, with that difference."""
+    if not any(map(_is_open, chosen.compared)):
+        return chosen.compared
+    found = [_with_model(told, identity.get("model")) for told in chosen.compared]
+    fitting = [told for told in found if all(difference.key != MODEL for difference in told.differs)]
+    return fitting if chosen.name == "none" else fitting or found[:1]
+
+
+def _is_open(told: Comparison) -> bool:
+    return any(difference.key == MODEL and difference.value is None for difference in told.differs)
+
+
+def _with_model(told: Comparison, model: str | None) -> Comparison:
+    """The model that was left open is the one that the weights are of."""
+    found = [
+        replace(difference, value=model) if difference.key == MODEL and difference.value is None else difference
+        for difference in told.differs
+    ]
+    return replace(told, differs=[d for d in found if d.key != MODEL or d.value != d.protocol])
+
+
+def _doubts(told: Comparison, identity: Mapping[str, Any]) -> list[str]:
+    """What a name of a model does not prove."""
+    another = any(difference.key in (MODEL, "encoder.kind") for difference in told.differs)
+    if another or MODEL not in told.row.where or not identity.get("weights") or identity["published"]:
+        return []
+    names = ", ".join(identity["weights"])
+    return [f"the weights ({names}) are not known to be the published ones, by their hash or as the hub's"]
 
 
 def _differences(told: Comparison, images: pd.DataFrame, k: int | None) -> list[str]:
@@ -165,7 +199,7 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
 
 STAGE = Stage(
     name="experiment",
-    needs=("images",),
+    needs=("images", "encoder_identity"),
     uses=(
         "cluster_scores",
         "clustering_summary",

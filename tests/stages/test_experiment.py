@@ -22,7 +22,7 @@ def compared(scores: dict[str, float | None], differs: Any = (), **row: Any) -> 
     return s.Comparison("mine", "a paper", 3, known, [s.Difference(*one) for one in differs], [])
 
 
-def judged(*told: s.Comparison, **tables: Any) -> pd.DataFrame:
+def judged(*told: s.Comparison, name: str = "mine", identity: Any = None, **tables: Any) -> pd.DataFrame:
     """images: ten of two classes; silhouettes 0.40 and, repeated, 0.42 and 0.44; NMI 0.5, not repeated."""
     images = pd.DataFrame({"label": ["a", "b"] * 5})
     given = {
@@ -31,8 +31,8 @@ def judged(*told: s.Comparison, **tables: Any) -> pd.DataFrame:
         "repeat_scores": scores(("projection", "silhouette", 0.42), ("projection", "silhouette", 0.44)),
         **dict.fromkeys(("null_scores", "label_structure", "zero_shot_scores")),
     } | tables
-    chosen = s.ExperimentSettings("mine", None, None, 3, 3, None, [], list(told))
-    made = stage.run(settings(experiment=chosen), Workspace(Path()), images, **given)
+    chosen = s.ExperimentSettings(name, None, None, 3, 3, None, [], list(told))
+    made = stage.run(settings(experiment=chosen), Workspace(Path()), images, identity or {}, **given)
     return made["experiment_scores"]
 
 
@@ -78,6 +78,48 @@ def test_a_number_of_clusters_that_comes_out_the_same_is_no_difference() -> None
     assert only(judged(compared({SILHOUETTE: 0.45}, [("clustering.k", None, 2)])))["verdict"] == "inside"
     row = only(judged(compared({SILHOUETTE: 0.45}, [("clustering.k", 2, None)], classes=3)))
     assert row["differs"] == "clustering.k = 2, not 3; 2 classes, not 3"
+
+
+def of_model(name: str, *differs: Any) -> s.Comparison:
+    """A row of this model, of a run that leaves to its weights which model it is."""
+    row = s.PublishedRow(name, {"encoder.model": name}, scores={SILHOUETTE: 0.45})
+    told = [s.Difference(*one) for one in (("encoder.model", None, name), *differs)]
+    return s.Comparison("mine", "a paper", 3, row, told)
+
+
+def weights(model: str, published: bool = False) -> dict[str, Any]:
+    return {"kind": "openai", "model": model, "weights": ["w.pt"], "published": published}
+
+
+def test_the_row_is_that_of_the_model_that_the_weights_are_of() -> None:
+    table = judged(of_model("RN50"), of_model("ViT-B/32"), of_model("RN50x4"), identity=weights("ViT-B/32", True))
+    row = only(table)
+    assert (row["row"], row["verdict"], row["differs"], row["notes"]) == ("ViT-B/32", "inside", "", "")
+
+
+def test_weights_of_a_model_without_a_row() -> None:
+    row = only(judged(of_model("RN50"), of_model("RN101"), identity=weights("ViT-L/14")))
+    assert (row["row"], row["verdict"], row["differs"], row["notes"]) == (
+        "RN50", "protocol differs", "encoder.model = ViT-L/14, not RN50", "",
+    )  # fmt: skip
+    assert judged(of_model("RN50"), name="none", identity=weights("ViT-L/14")).empty  # it was not asked for
+
+
+def test_a_difference_in_the_model_that_was_named_is_kept() -> None:
+    """Whatever the experiment is called: it was the user's."""
+    named = compared({SILHOUETTE: 0.45}, [("encoder.model", "RN50", "ViT-B/32")])
+    row = only(judged(named, name="none", identity=weights("RN50")))
+    assert row["differs"] == "encoder.model = RN50, not ViT-B/32"
+
+
+def test_weights_that_only_claim_to_be_published_are_told() -> None:
+    """Their name and form are not their numbers; and another protocol needs no such word."""
+    row = only(judged(of_model("ViT-B/32"), identity=weights("ViT-B/32")))
+    assert (row["verdict"], row["notes"]) == (
+        "inside", "the weights (w.pt) are not known to be the published ones, by their hash or as the hub's",
+    )  # fmt: skip
+    kind = ("encoder.kind", "timm", "openai")
+    assert only(judged(of_model("ViT-B/32", kind), identity=weights("ViT-B/32")))["notes"] == ""
 
 
 def test_beside_what_chance_gives() -> None:

@@ -271,7 +271,8 @@ def test_published_files_are_known_by_their_checksum(tmp_path: Path, monkeypatch
     monkeypatch.setattr(openai, "inspect_checkpoint", lambda *_: inspected(empty_shell("RN50")))
     published = Look(tmp_path, lambda _: MODELS["RN50"].sha256)
     arguments = {"model": "RN50", "weights": str(path), "preprocessing": "openai"}
-    assert "OpenAI's own RN50.pt" in openai.describe(arguments, published).recognised
+    told = openai.describe(arguments, published)
+    assert "OpenAI's own RN50.pt" in told.recognised and told.published
     assert "OpenAI's own" not in openai.describe(arguments, look_at(tmp_path)).recognised
 
 
