@@ -100,13 +100,14 @@ def _within(block: Sequence[Entry]) -> list[Refused]:
     if by_id and len(by_id) < len(block):
         said = f"{_called(by_id)}: vectors without images: taken for the same images by their ids alone."
         found.append(Refused(said, expected=True))
-    for same, what, lost in (
-        ("same_labels", "labels", "agreement with labels, class separation and what texts tell are"),
-        ("same_words", "captions or classes", "zero-shot accuracy and retrieval are"),
+    told = [entry for entry in block if entry.run.has("predictions") or entry.run.has("retrieval_ranks")]
+    for same, of, what, lost in (
+        ("same_labels", block, "labels", "agreement with labels, class separation and what texts tell are"),
+        ("same_words", told, "captions or classes", "zero-shot accuracy and retrieval are"),
     ):
-        others = _unlike_the_first(block, same)
-        if others and (same == "same_labels" or any(_has_words(entry) for entry in block)):
-            them = f"{_called(others)} and {_called(block[:1])}"
+        others = _unlike_the_first(of, same)
+        if others:
+            them = f"{_called(others)} and {_called(of[:1])}"
             found.append(Refused(f"{them}: other {what}: {lost} not compared between them."))
             break
     others = _unlike_the_first(block, "same_embedding")
@@ -127,12 +128,7 @@ def _within(block: Sequence[Entry]) -> list[Refused]:
 
 
 def _unlike_the_first(block: Sequence[Entry], same: str) -> list[Entry]:
-    first = block[0].identity
-    return [entry for entry in block[1:] if not getattr(first, same)(entry.identity)]
-
-
-def _has_words(entry: Entry) -> bool:
-    return entry.run.has("predictions") or entry.run.has("retrieval_ranks")
+    return [entry for entry in block[1:] if not getattr(block[0].identity, same)(entry.identity)]
 
 
 def _called(entries: Sequence[Entry]) -> str:

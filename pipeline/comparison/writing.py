@@ -89,13 +89,25 @@ def show(compared: Compared, title: str, say: Any, all_refused: bool = False) ->
             short = [[row[0].split(":")[0], _short(row[1]), *row[2:]] for row in sheet.rows]
             heads = ["experiment", "score", "published", "measured", "95 % of runs", "by chance", "verdict"]
             say.table("published values", heads, short)
-    for row in compared.rows.to_dict("records"):
-        if row["status"] != "complete":
-            say.error(f"job {row['job']} ({row['overrides']}): {row['status']}: {row['reason']}")
+    for line in unfinished(compared.rows):
+        say.error(line)
     for line in compared.refused:
         if all_refused or not line.expected:
             say.warning(line.text)
     say.place("comparison", compared.folder / "comparison.html")
+
+
+def unfinished(rows: pd.DataFrame) -> list[str]:
+    """What did not complete and why; jobs with the same reason in one line."""
+    found: dict[tuple[Any, Any], list[Any]] = {}
+    for row in rows[rows["status"] != "complete"].to_dict("records"):
+        found.setdefault((row["status"], row["reason"]), []).append(row)
+    lines = []
+    for (status, reason), jobs in found.items():
+        first, *others = jobs
+        more = f" and {len(others)} more ({', '.join(str(job['job']) for job in others)})" if others else ""
+        lines.append(f"job {first['job']} ({first['overrides']}){more}: {status}" + (f": {reason}" if reason else ""))
+    return lines
 
 
 def _short(score: str) -> str:
@@ -132,7 +144,8 @@ def _show_scores(rows: pd.DataFrame, title: str, say: Any) -> None:
     say.table(title, ["model", "job", "status", "k", *heads, *spaces], cells)
     if words := [key for key in OF_WORDS if key in rows and not key.endswith(("5", "10"))]:
         told = [key.replace("/", "\n", 1).replace("/", " ").replace("_", " ") for key in words]
-        lines = [[row["model"], row["job"], *(number(row[key]) for key in words)] for row in rows.to_dict("records")]
+        told_of = rows[rows[words].notna().any(axis=1)].to_dict("records")
+        lines = [[row["model"], row["job"], *(number(row[key]) for key in words)] for row in told_of]
         say.table(
             "by texts: compare encoders and prompts on the same images and classes", ["model", "job", *told], lines
         )

@@ -10,6 +10,7 @@ import pytest
 from pipeline.comparison.entries import of_runs
 from pipeline.comparison.pairs import pairs
 from pipeline.comparison.words import not_compared, of_other_versions
+from pipeline.comparison.writing import unfinished
 from pipeline.report.privacy import Privacy
 from tests.comparison.made import MadeRun, entries, run
 
@@ -117,3 +118,30 @@ def test_runs_made_one_by_one_are_told_apart_by_their_settings() -> None:
     assert [entry.model for entry in twice] == ["none, sweep/0", "none, sweep/1"], "the same settings on other days"
     hidden = [entry.model for entry in of_runs(runs, Privacy(("path",)))]  # type: ignore[arg-type]
     assert hidden == ["openai, ViT-B/32", "openai, RN50", "precomputed, (hidden) 1", "precomputed, (hidden) 2"]
+
+
+def test_words_are_not_compared_with_those_of_runs_that_have_none() -> None:
+    """Raw pixels know no texts: that is no other captions, and nothing to warn of."""
+    classes = [pd.DataFrame({"class": list(names)}) for names in ("xy", "xz")]
+    spoken = [
+        run(i, encoder="openai", predictions=pd.DataFrame({"id": []}), zero_shot_classes=classes[of])
+        for i, of in ((1, 0), (2, 0), (3, 1))
+    ]
+    assert all(line.expected for line in not_compared(entries(run(0), *spoken[:2])))
+    said = [line.text for line in not_compared(entries(run(0), *spoken)) if not line.expected]
+    assert said == [
+        "job 3 and job 1: other captions or classes: zero-shot accuracy and retrieval are not compared between them."
+    ]
+
+
+def test_jobs_that_failed_for_the_same_reason_are_told_once() -> None:
+    rows = pd.DataFrame(
+        [
+            (0, "k=2", "complete", ""), (1, "k=3", "failed", "no weights"), (2, "k=4", "killed", ""),
+            (3, "k=5", "failed", "no weights"), (4, "k=6", "failed", "no weights"),
+        ],
+        columns=["job", "overrides", "status", "reason"],
+    )  # fmt: skip
+    assert unfinished(rows) == [
+        "job 1 (k=3) and 2 more (3, 4): failed: no weights", "job 2 (k=4): killed",
+    ]  # fmt: skip
