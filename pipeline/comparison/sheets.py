@@ -70,6 +70,7 @@ def sheets(entries: Sequence[Entry], seeds: pd.DataFrame, differences: pd.DataFr
                 said = "Runs and protocol as in the first table." if found else protocol
                 of_clusters = title not in _WITHOUT_CLUSTERS
                 shown = part if of_clusters else part.drop_duplicates("model")
+                shown = shown[shown[[of.key for of in columns]].notna().any(axis=1)]  # raw pixels know no texts
                 found.append(_scores(shown.reset_index(drop=True), columns, title + which, said, of_clusters))
     if len(differences):
         found.append(_differences(differences))

@@ -137,6 +137,15 @@ def test_blocks_of_other_images_have_tables_of_their_own(tmp_path: Path) -> None
     assert "other images" in found.refused[0].text and not found.refused[0].expected
 
 
+def test_a_table_holds_only_runs_that_have_one_of_its_scores(tmp_path: Path) -> None:
+    """Raw pixels know no texts, and a row of dashes tells nothing."""
+    spoken = run(1, ("encoder=openai",), encoder="openai", metrics={"zero_shot/top1": 0.5})
+    found = compared(tmp_path, run(0, ("encoder=none",)), spoken)
+    by_texts = next(sheet for sheet in found.sheets if sheet.title == "By texts")
+    assert [row[0] for row in by_texts.rows] == ["openai"]
+    assert [row[0] for row in found.sheets[0].rows] == ["none", "openai"]
+
+
 def test_failed_jobs_have_a_row_and_nothing_else(tmp_path: Path) -> None:
     bare = dict.fromkeys(("images", "projection", "null_scores", "half_scores", "verdict"))
     found = compared(tmp_path, run(0, ("clustering.k=3",)), run(1, ("clustering.k=x",), status="failed", **bare))
