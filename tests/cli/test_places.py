@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -127,23 +129,28 @@ class TestStreams:
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A folder in which nobody can write, not even root."""
+    """An empty folder in which nobody can write, not even root."""
     folder = tmp_path / "read-only"
     folder.mkdir()
-    mounted = False
-    if os.geteuid() == 0:
-        mounted = not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], capture_output=True
-        ).returncode
-        if not mounted:
-            pytest.skip("root may write everywhere, and must not mount here")
-    else:
+    with write_protected(folder):
+        yield folder
+
+
+@contextmanager
+def write_protected(folder: Path) -> Iterator[None]:
+    """What is in the folder can be read meanwhile, and nothing written."""
+    if os.geteuid() != 0:
         folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    yield folder
-    if mounted:
-        subprocess.run(["umount", "-l", folder], check=True)
-    else:
+        yield
         folder.chmod(stat.S_IRWXU)
+        return
+    if subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode:
+        pytest.skip("root may write everywhere, and must not mount here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 class TestReadOnly:
@@ -163,6 +170,16 @@ class TestReadOnly:
         result = cli(*words, f"paths.cache={read_only}/cache", "cache=none")
         assert clean(result.err), result.err
         assert result.record["status"] == "complete"
+
+    def test_a_sweep_to_go_on_with(self, cli: Clipscope, tmp_path: Path) -> None:
+        folder = tmp_path / "sweep"
+        folder.mkdir()
+        record = {"format": 1, "status": "interrupted", "overrides": ["clustering.k=3,4"], "folder": str(tmp_path)}
+        (folder / "sweep.json").write_text(json.dumps(record))
+        with write_protected(folder):
+            result = cli("-m", f"sweep.resume={folder}", status=2)
+        assert result.err.startswith(f"error: sweep.resume: cannot write in {folder}: ")
+        assert [file.name for file in folder.iterdir()] == ["sweep.json"]
 
     def test_images(self, cli: Clipscope, three_classes: Path, read_only: Path, tmp_path: Path) -> None:
         """Nothing is written beside them."""
