@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.run_dir import load_run
+from pipeline.sweep_record import begin, end
 from tests.cli.command import HOME, Clipscope
 from tests.cli.data import class_folders
 
@@ -174,8 +174,8 @@ class TestReadOnly:
     def test_a_sweep_to_go_on_with(self, cli: Clipscope, tmp_path: Path) -> None:
         folder = tmp_path / "sweep"
         folder.mkdir()
-        record = {"format": 1, "status": "interrupted", "overrides": ["clustering.k=3,4"], "folder": str(tmp_path)}
-        (folder / "sweep.json").write_text(json.dumps(record))
+        begin(folder, "python run.py -m clustering.k=3,4", ["clustering.k=3,4"], [])
+        end(folder, "interrupted")
         with write_protected(folder):
             result = cli("-m", f"sweep.resume={folder}", status=2)
         assert result.err.startswith(f"error: sweep.resume: cannot write in {folder}: ")
