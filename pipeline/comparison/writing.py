@@ -89,8 +89,8 @@ def show(compared: Compared, title: str, say: Any, all_refused: bool = False) ->
             short = [[row[0].split(":")[0], _short(row[1]), *row[2:]] for row in sheet.rows]
             heads = ["experiment", "score", "published", "measured", "95 % of runs", "by chance", "verdict"]
             say.table("published values", heads, short)
-    for line in unfinished(compared.rows):
-        say.error(line)
+    for failure in unfinished(compared.rows):
+        say.error(failure)
     for line in compared.refused:
         if all_refused or not line.expected:
             say.warning(line.text)

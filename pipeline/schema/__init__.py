@@ -1,0 +1,127 @@
+"""The schema of every choice: types and ranges. Values stand in conf/, a comment beside each.
+
+A class per choice. Hydra composes them (pipeline/config), everything below sees only these plain objects.
+Classes are not frozen because OmegaConf cannot override frozen ones; nothing writes into them after the check.
+"""
+
+from pipeline.schema.analyses import (
+    BYTES,
+    AnalysisSettings,
+    ClassDistanceSettings,
+    DataQualitySettings,
+    Definition,
+    HubCorrection,
+    IndexSettings,
+    NamingSettings,
+    Perturbation,
+    RetrievalSettings,
+    RobustnessSettings,
+    SearchSettings,
+    TaggingSettings,
+    ZeroShotSettings,
+    size_in_bytes,
+)
+from pipeline.schema.choices import CHOICES, Config
+from pipeline.schema.datasets import (
+    ColumnSettings,
+    DatasetSettings,
+    DigitsDataset,
+    FilesDataset,
+    FoldersDataset,
+    HuggingfaceDataset,
+    ImageSettings,
+    ManyLabels,
+    OpenImagesDataset,
+    ParquetDataset,
+    ReleaseLayout,
+    Rocov2Dataset,
+    SeveralLabels,
+    SixteenBit,
+    TableDataset,
+    WebdatasetDataset,
+)
+from pipeline.schema.encoders import (
+    Activation,
+    Channels,
+    CheckpointEncoder,
+    Color,
+    EmbeddingSettings,
+    EncoderSettings,
+    HuggingfaceEncoder,
+    HuggingfaceFeature,
+    Interpolation,
+    OpenAIEncoder,
+    OpenAIModel,
+    OpenAIPreprocessing,
+    OpenClipEncoder,
+    OwnPreprocessing,
+    PixelsEncoder,
+    PrecisionMode,
+    PrecisionSettings,
+    PrecomputedEncoder,
+    PreparedOtherwise,
+    Resize,
+    Scaling,
+    TimmEncoder,
+    TimmFeature,
+)
+from pipeline.schema.experiments import Comparison, Difference, ExperimentSettings, PublishedRow
+from pipeline.schema.fields import MISSING, Texts, setting
+from pipeline.schema.geometry import (
+    AgglomerativeClustering,
+    ClusteringSettings,
+    Covariance,
+    GmmClustering,
+    HdbscanClustering,
+    KmeansClustering,
+    KSelectionSettings,
+    Linkage,
+    MinibatchKmeansClustering,
+    NoProjection,
+    NullModel,
+    PcaProjection,
+    ProjectionSettings,
+    SelectionSpace,
+    SignificanceSettings,
+    Space,
+    SphericalKmeansClustering,
+    TsneProjection,
+    UmapProjection,
+)
+from pipeline.schema.output import (
+    CacheUse,
+    Hidden,
+    MlflowTracking,
+    Palette,
+    PathSettings,
+    PictureFormat,
+    PlotSettings,
+    ReportSettings,
+    SweepJob,
+    SweepSettings,
+    TensorboardTracking,
+    TrackingSettings,
+)
+from pipeline.schema.records import choice_of, plain, restored, restored_section
+from pipeline.schema.texts import (
+    CaptionsText,
+    FilesText,
+    GramSettings,
+    LabelsText,
+    PromptSettings,
+    TableText,
+    TextKind,
+    TextSettings,
+    WordsText,
+)
+from pipeline.schema.training import (
+    ArchitectureSettings,
+    Augment,
+    Positives,
+    RateSchedule,
+    TrainedPart,
+    TrainingBase,
+    TrainingCaptions,
+    TrainingRecipe,
+    TrainingSettings,
+)
