@@ -26,8 +26,8 @@ import pandas as pd
 
 from benchmarks.embedding import make_weights
 from benchmarks.memory import peaks
-from benchmarks.silhouettes import mixture
 from benchmarks.timing import machine
+from inference.encoders.tutorial import new_head
 from pipeline.run_dir import Run, load_run
 
 HOME = Path(__file__).resolve().parents[1]
@@ -57,8 +57,8 @@ def write(files: Sequence[tuple[Path, int]], side: int) -> None:
         list(threads.map(one, range(len(files))))
 
 
-def rocov2(data: Path, share: float) -> list[str]:
-    """The merged table of the test split and its images, 224 pixels a side; the images' names."""
+def rocov2(data: Path, share: float) -> None:
+    """The merged table of the test split and its images, 224 pixels a side."""
     names = [f"ROCOv2_2023_test_{number:06d}" for number in range(round(ROCOV2 * share))]
     root = data / "ROCOv2"
     files = [(root / "test_images" / "test" / f"{name}.jpg", i % len(MODALITIES)) for i, name in enumerate(names)]
@@ -66,11 +66,10 @@ def rocov2(data: Path, share: float) -> list[str]:
     rows = {"id": range(1, len(names) + 1), "image": names}
     more = {"caption": [f"Scan {name}" for name in names], "modality": [MODALITIES[kind] for _, kind in files]}
     pd.DataFrame(rows | more).to_csv(root / "merged_dataset_test.csv", index=False)
-    return names
 
 
-def open_images(data: Path, share: float) -> list[str]:
-    """Images of five labels that people verified, 256 pixels a side, and the tables; the images' names."""
+def open_images(data: Path, share: float) -> None:
+    """Images of five labels that people verified, 256 pixels a side, and the tables."""
     names = [f"{number:016x}" for number in range(round(OPEN_IMAGES * share))]
     root = data / "open_images"
     labels = [f"/m/{kind:05d}" for kind in range(5)]
@@ -81,7 +80,6 @@ def open_images(data: Path, share: float) -> list[str]:
     )
     described = {"LabelName": labels, "DisplayName": ["Cat", "Dog", "Tree", "Car", "Flower"]}
     pd.DataFrame(described).to_csv(root / "class-descriptions.csv", index=False)
-    return names
 
 
 def cifar(data: Path, train: int, test: int) -> None:
@@ -94,17 +92,28 @@ def cifar(data: Path, train: int, test: int) -> None:
     write(files, 32)
 
 
-def vectors(place: Path, names: Sequence[str]) -> list[str]:
-    """Settings of vectors at hand, 512 numbers for each image, by name."""
-    file = place / "vectors.parquet"
-    pd.DataFrame({"id": names, "embedding": list(mixture(len(names), 512))}).to_parquet(file)
-    return ["encoder=precomputed", f"encoder.path={file}"]
-
-
 def network(place: Path) -> list[str]:
     """Settings of OpenAI's ViT-B/32 with random weights."""
     make_weights(place / "random.safetensors")
     return ["encoder.model=ViT-B/32", f"encoder.weights={place / 'random.safetensors'}"]
+
+
+def tutorial(place: Path) -> list[str]:
+    """Settings of the tutorial CLIP with random weights: ResNet-50, DistilBERT and two heads, as it saves them."""
+    import timm
+    import torch
+    from transformers import DistilBertConfig, DistilBertModel
+
+    torch.manual_seed(0)
+    parts = {
+        "image_encoder.model": timm.create_model("resnet50", pretrained=False, num_classes=0, global_pool="avg"),
+        "image_projection": new_head(2048, 256),
+        "text_encoder.model": DistilBertModel(DistilBertConfig()),
+        "text_projection": new_head(768, 256),
+    }
+    weights = {f"{part}.{name}": value for part, of in parts.items() for name, value in of.state_dict().items()}
+    torch.save(weights, place / "tutorial.pt")
+    return [f"encoder.path={place / 'tutorial.pt'}"]
 
 
 def _rocov2(place: Path, share: float) -> list[str]:
@@ -117,12 +126,14 @@ def _rocov2_openai(place: Path, share: float) -> list[str]:
     return network(place)
 
 
-def _rocov2_vectors(place: Path, share: float) -> list[str]:
-    return vectors(place, rocov2(place / "data", share))
+def _rocov2_finetuned(place: Path, share: float) -> list[str]:
+    rocov2(place / "data", share)
+    return tutorial(place)
 
 
 def _open_images(place: Path, share: float) -> list[str]:
-    return vectors(place, open_images(place / "data", share))
+    open_images(place / "data", share)
+    return network(place)
 
 
 def _cifar(place: Path, share: float) -> list[str]:
@@ -139,7 +150,7 @@ def _cifar_test(place: Path, share: float) -> list[str]:
 EXPERIMENTS: dict[str, Callable[[Path, float], list[str]]] = {
     "rocov2_none": _rocov2,
     "rocov2_openai": _rocov2_openai,
-    "rocov2_finetuned": _rocov2_vectors,
+    "rocov2_finetuned": _rocov2_finetuned,
     "open_images_tsne": _open_images,
     "pixels_kmeans": _cifar,
     "mieb_clustering": _cifar_test,
