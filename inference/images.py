@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inference import dicom, formats, jpeg, opencv
+from inference.colors import as_rgb, luma
 from inference.depth import SixteenBit, to_eight_bits
+from inference.perturbations import rewritten
 from inference.places import MAX_BYTES, UnreadableImage, read_bytes, recipe_of, turn_of
 
 if TYPE_CHECKING:
@@ -90,8 +92,6 @@ class ImageFile:
 
     def _perturb(self, recipe: str) -> None:
         """From now on the image is what the recipe makes of its pixels."""
-        from inference.perturbations import rewritten
-
         self.data = rewritten(self.picture(), recipe)
         self._turn, self._verified, self._dicom = 0, True, None
 
@@ -102,7 +102,7 @@ class ImageFile:
         For JPEG that is the luma channel, turned as the EXIF orientation says.
         """
         if dicom.is_dicom(self.data):
-            return _luma(self.picture())
+            return luma(self.picture())
         opened = self._open()
         pixels = self._directly(opened, gray=True)
         if pixels is not None:
@@ -112,7 +112,7 @@ class ImageFile:
             return self._seen(np.asarray(self._turned(_loaded(opened))))
         checked = self._checked(opened)
         if self._is_deep(checked) and self.rules.sixteen_bit != "full":
-            return _luma(self._shown(checked))
+            return luma(self._shown(checked))
         return self._seen(self._gray_by_opencv(checked))
 
     def rgb(self) -> np.ndarray:
@@ -269,7 +269,7 @@ class ImageFile:
         pixels, _ = opencv.decoded(self.data, cv2.IMREAD_GRAYSCALE)
         if pixels is None or pixels.shape[1::-1] != checked.size:
             # a format that this OpenCV was built without, or a TIFF that lies on its side
-            return _luma(self._shown(checked))
+            return luma(self._shown(checked))
         if self._is_deep(checked):
             self._eight_bits(checked)  # for what there is to know of it
         return _turned_array(np.asarray(pixels), self._orientation(checked))
@@ -297,22 +297,6 @@ def thumbnail(place: str | Path, side: int = 160, rules: ReadingRules = USUAL) -
     picture = as_rgb(image.reduced(2 * side))
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(picture)
-
-
-def as_rgb(picture: Any) -> Any:
-    """A PIL picture of 8 bits in mode 'RGB': alpha dropped, palette resolved."""
-    if picture.mode in ("P", "PA"):
-        picture = picture.convert("RGBA")  # else Pillow complains about transparency
-    return picture.convert("RGB")
-
-
-def _luma(picture: Any) -> np.ndarray:
-    """(h, w) uint8 of a picture of 8 bits, by OpenCV's weights."""
-    import cv2
-
-    if picture.mode == "L":
-        return np.asarray(picture)
-    return np.asarray(cv2.cvtColor(np.asarray(as_rgb(picture)), cv2.COLOR_RGB2GRAY))
 
 
 def _verify_png(data: bytes) -> None:

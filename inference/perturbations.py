@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from inference.images import as_rgb
+from inference.colors import as_rgb
 from inference.places import perturbed
 
 SEVERITIES = (1, 2, 3, 4, 5)

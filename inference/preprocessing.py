@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from inference.images import ImageFile, as_rgb
+from inference.colors import as_rgb
+from inference.images import ImageFile
 
 if TYPE_CHECKING:
     import torch

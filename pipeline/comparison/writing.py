@@ -126,7 +126,7 @@ def _main(table: pd.DataFrame) -> pd.DataFrame:
 
 def _show_scores(rows: pd.DataFrame, title: str, say: Any) -> None:
     from pipeline.comparison.pictures import AGAINST_K
-    from pipeline.console import number
+    from pipeline.console.tables import number
 
     too_many = ("ami", "davies_bouldin")  # for the width of a console; the files have them
     keys = [key for key, _ in AGAINST_K if key in rows and not key.endswith(too_many)]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.console import new_table
+from pipeline.console.tables import new_table
 from pipeline.report.experiment import HEADS, blocks
 
 _COLOURS = {"inside": "green", "outside": "red", "protocol differs": "yellow"}

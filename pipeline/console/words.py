@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.console import new_table, number
+from pipeline.console.tables import new_table, number
 from pipeline.metrics.catalog import METRICS
 from pipeline.report import indexes, naming, retrieval, robustness, zero_shot
 from pipeline.report.privacy import privacy_of
