@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.comparison.entries import Entry
 from pipeline.comparison.identity import key_of
-from pipeline.comparison.pairs import Pair, pairs
+from pipeline.comparison.pairs import SHOWN, Pair, pairs
 from pipeline.comparison.scores import SEPARATION, TOLD, WAYS
 from pipeline.metrics.catalog import METRICS
 from pipeline.metrics.paired import Paired, over_halves, over_images
@@ -48,6 +48,13 @@ def differences(entries: Sequence[Entry]) -> pd.DataFrame:
     note: why there is none, or what to know of it."""
     rows = [row for pair in pairs(entries) for row in _of(pair)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def shown(table: pd.DataFrame, entries: Sequence[Entry]) -> pd.DataFrame:
+    """Those of the differences that a page has room for: of many models or numbers of clusters, with the first."""
+    kept = {(pair.a.name, pair.b.name) for pair in pairs(entries, SHOWN)}
+    has_room = np.array([names in kept for names in zip(table["a"], table["b"], strict=True)], bool)
+    return table[has_room].reset_index(drop=True)
 
 
 def _of(pair: Pair) -> Iterator[dict[str, Any]]:

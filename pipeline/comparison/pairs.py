@@ -10,7 +10,9 @@ from typing import Any
 from pipeline.comparison.entries import Entry
 from pipeline.report.words import number
 
-MOST = 6  # models, or numbers of clusters of one model, up to which all pairs are compared: then each with the first
+# models, or numbers of clusters of one model, up to which all pairs are taken; beyond, each with the first
+COMPARED = 12
+SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,17 @@ class Pair:
         return bool(self.a.k == self.b.k)
 
 
-def pairs(entries: Sequence[Entry]) -> list[Pair]:
+def pairs(entries: Sequence[Entry], most: int = COMPARED) -> list[Pair]:
     """Of the runs that came to their end, block of same images by block: models at the same number of clusters and the
-    same seeds; of a single model, its numbers of clusters."""
+    same seeds; of a single model, its numbers of clusters. All pairs of up to `most`; else each with the first."""
     found = []
     for block in blocks([entry for entry in entries if entry.complete and entry.identity is not None]):
         models = _by(block, lambda entry: entry.model)
         if len(models) > 1:
-            for one, other in _of(list(models)):
+            for one, other in _of(list(models), most):
                 found += _at_same_k(models[one], models[other])
         else:
-            found += _of_one_model(block)
+            found += _of_one_model(block, most)
     return found
 
 
@@ -55,8 +57,8 @@ def blocks(entries: Sequence[Entry]) -> list[list[Entry]]:
     return found
 
 
-def _of(names: list[Any]) -> list[tuple[Any, Any]]:
-    return list(combinations(names, 2)) if len(names) <= MOST else [(names[0], name) for name in names[1:]]
+def _of(names: list[Any], most: int) -> list[tuple[Any, Any]]:
+    return list(combinations(names, 2)) if len(names) <= most else [(names[0], name) for name in names[1:]]
 
 
 def _at_same_k(these: Sequence[Entry], those: Sequence[Entry]) -> list[Pair]:
@@ -71,12 +73,12 @@ def _at_same_k(these: Sequence[Entry], those: Sequence[Entry]) -> list[Pair]:
     return [Pair(one, other, place == 0) for place, (one, other) in enumerate(shared)]
 
 
-def _of_one_model(block: Sequence[Entry]) -> list[Pair]:
+def _of_one_model(block: Sequence[Entry], most: int) -> list[Pair]:
     """Its numbers of clusters, at the same seeds."""
     found = []
     for same in _by(block, lambda entry: entry.seeds).values():
         by_k = _by(same, lambda entry: number(entry.k))
-        found += [Pair(by_k[one][0], by_k[other][0], False) for one, other in _of(list(by_k))]
+        found += [Pair(by_k[one][0], by_k[other][0], False) for one, other in _of(list(by_k), most)]
     return found
 
 

@@ -54,10 +54,12 @@ class Sheet:
     best: frozenset[tuple[int, int]] = frozenset()
 
 
-def sheets(entries: Sequence[Entry], seeds: pd.DataFrame, differences: pd.DataFrame, protocol: str) -> list[Sheet]:
+def sheets(
+    entries: Sequence[Entry], seeds: pd.DataFrame, differences: pd.DataFrame, total: int, protocol: str
+) -> list[Sheet]:
     """Scores beside their excess, block of same images by block; the other indices; differences; published values.
 
-    seeds: `rows.over_seeds`; protocol: the caption."""
+    seeds: `rows.over_seeds`; differences: of `total` those that are shown; protocol: the caption."""
     found: list[Sheet] = []
     of_images = [part for _, part in seeds.groupby("same_images", sort=True)] if len(seeds) else []
     for place, part in enumerate(of_images):
@@ -73,7 +75,7 @@ def sheets(entries: Sequence[Entry], seeds: pd.DataFrame, differences: pd.DataFr
                 shown = shown[shown[[of.key for of in columns]].notna().any(axis=1)]  # raw pixels know no texts
                 found.append(_scores(shown.reset_index(drop=True), columns, title + which, said, of_clusters))
     if len(differences):
-        found.append(_differences(differences))
+        found.append(_differences(differences, total))
     return [*found, *_published(entries)]
 
 
@@ -160,7 +162,7 @@ def brief(key: str) -> str:
     return _SHORT.get(parts[-1], parts[-1]) + (f", {parts[0]}" if parts[0] in ("projection", "embedding") else "")
 
 
-def _differences(table: pd.DataFrame) -> Sheet:
+def _differences(table: pd.DataFrame, total: int) -> Sheet:
     heads = [("pair", False), ("score", False), ("first", True), ("second", True), ("difference", True),
              ("95 % interval", True), ("over", False)]  # fmt: skip
     rows = [
@@ -170,7 +172,7 @@ def _differences(table: pd.DataFrame) -> Sheet:
         ]
         for row in table.head(MOST).to_dict("records")
     ]  # fmt: skip
-    more = f" The first {MOST} of {len(table):,}; differences.csv has all." if len(table) > MOST else ""
+    more = f" {len(rows):,} of {total:,}; differences.csv has all." if total > len(rows) else ""
     reasons = list(dict.fromkeys(note for note in table["note"] if note))
     notes = f" {'. '.join(f'{note[0].upper()}{note[1:]}' for note in reasons[:4])}." if reasons else ""
     caption = f"Paired differences on the same images, first less second. {what_intervals_are(table)}{more}{notes}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.differences import differences
+from pipeline.comparison.differences import differences, shown
 from pipeline.comparison.entries import Entry
 from pipeline.comparison.pictures import figures
 from pipeline.comparison.rows import over_seeds, rows
@@ -46,14 +46,15 @@ def write(
     apart = differences(entries)
     complete = [entry for entry in entries if entry.complete]
     said = privacy.text(protocol(complete, privacy)) if complete else ""
-    found = sheets(entries, over_seeds(table, entries), apart, said)
+    some = shown(apart, entries)
+    found = sheets(entries, over_seeds(table, entries), some, len(apart), said)
     refused = [replace(line, text=privacy.text(line.text)) for line in not_compared(entries)]
     heading = privacy.text(heading)
     table.to_csv(folder / "comparison.csv", index=False)
     apart.to_csv(folder / "differences.csv", index=False)
     (folder / "comparison.md").write_text(markdown(found, heading), encoding="utf-8", errors="replace")
     (folder / "comparison.tex").write_text(latex(found, heading), encoding="utf-8", errors="replace")
-    drawn = _draw(entries, table, apart, folder, plots)
+    drawn = _draw(entries, table, some, folder, plots)
     page = Page(heading, drawn, found, [line.text for line in refused], said)
     (folder / "comparison.html").write_text(render_comparison(table, page), encoding="utf-8")
     return Compared(table, apart, found, refused, folder)

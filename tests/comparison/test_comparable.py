@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipeline.comparison.differences import differences, shown
 from pipeline.comparison.entries import of_runs
 from pipeline.comparison.pairs import pairs
 from pipeline.comparison.words import not_compared, of_other_versions
@@ -75,8 +76,20 @@ def test_seeds_go_with_their_like_and_other_images_with_none() -> None:
 
 
 def test_many_models_are_compared_with_the_first() -> None:
-    assert len(of(*(run(i, (f"encoder=e{i}",), encoder=f"e{i}") for i in range(6)))) == 15
-    assert of(*(run(i, (f"encoder=e{i}",), encoder=f"e{i}") for i in range(7))) == [("0", str(i)) for i in range(1, 7)]
+    models = [run(i, (f"encoder=e{i}",), encoder=f"e{i}") for i in range(13)]
+    assert len(of(*models[:12])) == 66
+    assert of(*models) == [("0", str(i)) for i in range(1, 13)]
+
+
+def test_a_page_shows_fewer_pairs_than_are_known() -> None:
+    """Of more than six models those with the first; all of fewer."""
+    models = [run(i, (f"encoder=e{i}",), encoder=f"e{i}") for i in range(7)]
+    known = differences(entries(*models))
+    some = shown(known, entries(*models))
+    assert known.groupby(["a", "b"]).ngroups == 21
+    assert some.groupby(["a", "b"]).ngroups == 6 and set(some["a"]) == {"0"}
+    few = differences(entries(*models[:6]))
+    assert len(shown(few, entries(*models[:6]))) == len(few)
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_published_values_of_all_runs_stand_together() -> None:
         return run(number, (f"experiment={experiment}",), encoder=experiment, experiment_scores=pd.DataFrame([row]))
 
     known = entries(made(0, "rocov2_none"), made(1, "rocov2_openai"))
-    (sheet,) = [one for one in sheets(known, pd.DataFrame(), pd.DataFrame(), "") if one.title == "Published values"]
+    (sheet,) = [one for one in sheets(known, pd.DataFrame(), pd.DataFrame(), 0, "") if one.title == "Published values"]
     assert [name for name, _ in sheet.heads] == [
         "published row", "score", "published", "measured", "95 % of single runs", "by chance", "verdict"
     ]  # fmt: skip
