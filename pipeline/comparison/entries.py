@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +54,7 @@ class Entry:
     def model(self) -> str:
         """What it is called: the encoder, and what else varies but for numbers of clusters and seeds."""
         others = [
-            _short(value) for key, value in self.settings.items() if key not in (K, "encoder") and not is_seed(key)
+            _told(key, value) for key, value in self.settings.items() if key not in (K, "encoder") and not is_seed(key)
         ]
         return ", ".join([self.settings.get("encoder", self.encoder), *filter(None, others)])
 
@@ -73,8 +74,14 @@ class Entry:
         return self.tables.get(name)
 
 
-def _short(value: str) -> str:
-    """Of a path its name: 'ViT-B/32' is none."""
+def _told(key: str, value: str) -> str:
+    """A name speaks for itself, of a path its last part; numbers and the like need to be said of what.
+
+    >>> _told("encoder.model", "ViT-B/32"), _told("projection.n_neighbors", "15"), _told("encoder.weights", "/x/a.pt")
+    ('ViT-B/32', 'n_neighbors 15', 'a.pt')
+    """
+    if re.fullmatch(r"[-+.\de]*\d[-+.\de]*|true|false|null", value, re.IGNORECASE):
+        return f"{key.split('.')[-1]} {value}"
     return PurePath(value).name if value.startswith(("/", "~", ".")) else value
 
 
