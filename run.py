@@ -8,11 +8,14 @@ import signal
 import sys
 from pathlib import Path
 
+from pipeline.interrupts import heard, listen
+
 HOME = Path(__file__).resolve().parent
 
 
 def main() -> int:
     """0 done, 1 a run failed, 2 the call was wrong, 130 interrupted."""
+    listen()
     _open_streams()
     if {"--help", "-h"} & set(sys.argv[1:]):
         from pipeline.help import help_text
@@ -64,9 +67,10 @@ def _run() -> int:
     task = Task(config.typed_command())
     start = hydra.main(version_base="1.3", config_path=str(HOME / "conf"), config_name="config")
     try:
-        sys.argv[1:] = resumed(_flag_first(sys.argv[1:]))
-        must_be_installed(sys.argv[1:])
-        start(task)()
+        with heard():
+            sys.argv[1:] = resumed(_flag_first(sys.argv[1:]))
+            must_be_installed(sys.argv[1:])
+            start(task)()
     except CallError as error:  # of a sweep as a whole
         return refuse(error.problems)
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: `clustering=null`
@@ -81,7 +85,8 @@ def _run() -> int:
 
 if __name__ == "__main__":
     try:
-        status = main()
+        with heard():
+            status = main()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         status = 130

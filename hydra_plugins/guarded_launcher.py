@@ -19,6 +19,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.interrupts import raise_if_asked
+
 STOPPING = 10  # seconds in which jobs in other processes may write down that they were interrupted
 
 
@@ -41,6 +43,7 @@ class GuardedLauncher:
 
     def launch(self, jobs: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """A result each: None where a job was not started, or has no score that is asked for."""
+        raise_if_asked()
         numbered = dict(enumerate(jobs, initial_job_idx))
         composed = {number: self._composed(number, words) for number, words in numbered.items()}
         wanted = [number for number, config in composed.items() if config is not None]
@@ -63,6 +66,7 @@ class GuardedLauncher:
         except (HydraException, OmegaConfBaseException, OSError):
             raise
         except Exception as error:  # of a launcher whose process was killed
+            raise_if_asked()
             self._given_up(jobs, error)
             return [_nothing() for _ in jobs]
 
@@ -77,6 +81,7 @@ class GuardedLauncher:
         try:
             return self.loader.load_sweep_config(self.config, list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
+            raise_if_asked()
             folder = self.folder / str(number)
             try:
                 make_room(folder)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipeline.interrupts import raise_if_asked
+
 if TYPE_CHECKING:
     from pipeline.schema import Config, SweepJob
 
@@ -27,6 +29,7 @@ class Task:
         from pipeline import config
         from pipeline.errors import CallError
 
+        raise_if_asked()
         sweep = config.sweep_job()
         try:
             if sweep is not None:

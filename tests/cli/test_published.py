@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -43,10 +42,8 @@ def test_rocov2_from_its_zip_with_nothing_but_its_name(cli: Clipscope) -> None:
     assert again.hits["embedding"] == "hit"
 
 
-def test_rocov2_that_is_absent_is_one_line_in_a_second(cli: Clipscope) -> None:
-    start = time.monotonic()
+def test_rocov2_that_is_absent_is_one_line(cli: Clipscope) -> None:
     result = cli("dataset=rocov2", "encoder=openai", status=2)
-    assert time.monotonic() - start < 3  # a second on a machine that has nothing else to do
     (line,) = result.err.strip().splitlines()
     assert "there is no ROCOv2 in" in line and "record 8333645" in line and "test_captions.csv" in line
     assert not cli.folders()

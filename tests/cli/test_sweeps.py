@@ -63,7 +63,7 @@ def test_failing_jobs_are_listed_and_do_not_stop_the_others(cli: Clipscope, word
     assert "clustering.k = 1: must be at least 2" in rows.loc[3, "reason"]
     assert "projection=foo: no such choice" in rows.loc[4, "reason"]
     assert "clustering.k = 999: more clusters than images (24)" in rows.loc[7, "reason"]
-    assert "error: job 4 (" in result.err
+    assert "error: job 0 (" in result.err and ") and 3 more (2, 4, 6): failed: projection=foo" in result.err
     assert "Traceback" not in result.err
     page = (cli.sweeps()[0] / "comparison.html").read_text(encoding="utf-8")
     assert "more clusters than images" in page
