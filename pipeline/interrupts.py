@@ -1,10 +1,12 @@
-"""Ctrl-C outside a run, while Hydra composes and libraries are imported: some swallow it, some fail of it in odd ways.
-What was asked is remembered here, whatever they make of it. Imports nothing heavy."""
+"""Ctrl-C and polite kills. Libraries swallow them or fail of them in odd ways, so what was asked is remembered here:
+by `listen` while Hydra composes and libraries are imported, by `terminated_is_interrupted` in a run. Imports nothing
+heavy."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 
 _asked: list[int] = []
@@ -34,3 +36,24 @@ def heard() -> Iterator[None]:
 def _hear(number: int, frame: object) -> None:
     _asked.append(number)
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def terminated_is_interrupted() -> Iterator[list[str]]:
+    """A polite kill ends like Ctrl-C: recorded, nothing lost. Yields what was asked so far: a library may swallow the
+    KeyboardInterrupt that arrives in its callback, so the runner looks there between stages."""
+    asked: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        asked.append("terminated from outside" if number == signal.SIGTERM else "interrupted by the user")
+        raise KeyboardInterrupt(asked[-1])
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -18,6 +18,7 @@ from pipeline.cache import Entry, Store
 from pipeline.console import Say
 from pipeline.content_hashes import ContentHashes
 from pipeline.errors import CallError, UserError, of_system
+from pipeline.interrupts import terminated_is_interrupted
 from pipeline.keys import Keys, captions_shown, settings_of
 from pipeline.plan import Plan, order, plan
 from pipeline.run_dir import (
@@ -38,7 +39,7 @@ from pipeline.run_dir import (
 from pipeline.schema import CacheUse, Config, PrecomputedEncoder, SweepJob, plain
 from pipeline.stage import Facts, Stage, Workspace, by_choice
 from pipeline.stages import known_stages
-from pipeline.surroundings import collected_warnings, give_memory_back, log_file, terminated_is_interrupted
+from pipeline.surroundings import collected_warnings, give_memory_back, log_file
 from pipeline.taken import Taken, nothing_found, same_encoder, takings
 
 log = logging.getLogger(__name__)

@@ -1,12 +1,10 @@
-"""What surrounds a run: its log file, the warnings that belong to a result, and polite kills."""
+"""What surrounds a run: its log file, the warnings that belong to a result, and memory that it gives back."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import logging
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,27 +51,6 @@ def collected_warnings() -> Iterator[list[str]]:
         yield lines
     finally:
         logging.getLogger().removeHandler(collector)
-
-
-@contextlib.contextmanager
-def terminated_is_interrupted() -> Iterator[list[str]]:
-    """A polite kill ends like Ctrl-C: recorded, nothing lost. Yields what was asked so far: a library may swallow the
-    KeyboardInterrupt that arrives in its callback, so the runner looks there between stages."""
-    asked: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        asked.append("terminated from outside" if number == signal.SIGTERM else "interrupted by the user")
-        raise KeyboardInterrupt(asked[-1])
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def give_memory_back() -> None:

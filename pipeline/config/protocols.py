@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pipeline.errors import CallError, one_of
-from pipeline.schema import Comparison, Config, Difference, ExperimentSettings, PublishedRow, choice_of, plain
+from pipeline.schema import MODEL, Comparison, Config, Difference, ExperimentSettings, PublishedRow, choice_of, plain
 
 # what changes no score beyond chance, or says only where something lies; seeds: repeats are made over them
 ASIDE = ("name", "seed", "sample_seed", "max_unreadable", "pixel_size", "max_fit", "download", "base_url", "top_k",
@@ -23,7 +23,6 @@ OWN = tuple(
     for score in ("projection/silhouette", "projection/calinski_harabasz", "projection/davies_bouldin", "labels/ari",
                   "labels/ami", "labels/nmi", "labels/accuracy")
 )  # fmt: skip
-MODEL = "encoder.model"
 HUB_NAMES = {  # of OpenAI's models, as transformers knows them
     "openai/clip-vit-base-patch32": "ViT-B/32",
     "openai/clip-vit-base-patch16": "ViT-B/16",
@@ -45,7 +44,8 @@ def comparisons(config: Config, places: tuple[Path, ...]) -> list[Comparison]:
             if _same_data_and_encoder(settings, row)
         ]
         told = [_compared(settings, name, row, _composed(name)) for name, row in found]
-        return sorted(told, key=lambda one: len(one.differs)) or _of_its_own(chosen)
+        told.sort(key=lambda one: len(one.differs))
+        return told if told and not _model_is_open(settings) else [*told, *_of_its_own(chosen)]
     if not chosen.published:
         return []
     protocol = _composed(chosen.name)
@@ -63,8 +63,8 @@ def _rows(settings: Mapping[str, Any], chosen: ExperimentSettings) -> list[Publi
     where only the file of weights says which it is."""
     rows: list[PublishedRow] = chosen.published
     if chosen.row is None:
-        fewest = min(len(_unmet(settings, row)) for row in rows)
-        nearest = [row for row in rows if len(_unmet(settings, row)) == fewest]
+        unmet = [len(_unmet(settings, row)) for row in rows]
+        nearest = [row for row, count in zip(rows, unmet, strict=True) if count == min(unmet)]
         return nearest if _model_is_open(settings) else nearest[:1]
     for row in rows:
         if row.row == chosen.row:

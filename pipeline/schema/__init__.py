@@ -65,7 +65,7 @@ from pipeline.schema.encoders import (
     TimmEncoder,
     TimmFeature,
 )
-from pipeline.schema.experiments import Comparison, Difference, ExperimentSettings, PublishedRow
+from pipeline.schema.experiments import MODEL, Comparison, Difference, ExperimentSettings, PublishedRow
 from pipeline.schema.fields import MISSING, Texts, setting
 from pipeline.schema.geometry import (
     AgglomerativeClustering,

@@ -21,6 +21,9 @@ class PublishedRow:
     scores: dict[str, float | None] = field(default_factory=dict)
 
 
+MODEL = "encoder.model"  # the key of a difference that only the weights can settle
+
+
 @dataclass
 class Difference:
     """A setting that is not as the protocol has it."""

@@ -38,7 +38,7 @@ def run(settings: Any, workspace: Workspace) -> dict[str, Any]:
 def _identity(handle: EncoderHandle) -> dict[str, Any]:
     told = handle.description
     files = [Path(path).name for path in told.weights]
-    return {"kind": handle.kind, "model": told.model, "weights": files, "published": told.published}
+    return {"model": told.model, "weights": files, "published": told.published}
 
 
 def _warn_of_other_images(settings: Any, handle: EncoderHandle) -> None:

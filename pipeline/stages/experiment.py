@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.metrics.published import Repeated, repeated, verdict
-from pipeline.schema import Comparison, Difference, ExperimentSettings
+from pipeline.schema import MODEL, Comparison, Difference, ExperimentSettings
 from pipeline.stage import Facts, Stage, Workspace
 
 COLUMNS = (
@@ -19,14 +19,13 @@ COLUMNS = (
 )  # fmt: skip
 CLUSTERS, ZERO_SHOT = "cluster_metrics", "zero_shot"
 DIFFERS = "protocol differs"
-MODEL = "encoder.model"
 
 
 def run(
     settings: Any,
     workspace: Workspace,
     images: pd.DataFrame,
-    encoder_identity: Mapping[str, Any],
+    encoder_identity: Mapping[str, Any] | None,
     cluster_scores: pd.DataFrame | None,
     clustering_summary: pd.DataFrame | None,
     repeat_scores: pd.DataFrame | None,
@@ -35,10 +34,11 @@ def run(
     zero_shot_scores: pd.DataFrame | None,
 ) -> dict[str, Any]:
     """`experiment_scores`: a row for each published score that this run has too."""
+    identity = encoder_identity or {}  # vectors of a finished run need no encoder
     measured = _Measured(len(images), cluster_scores, repeat_scores, null_scores, label_structure, zero_shot_scores)
     k = None if clustering_summary is None else int(clustering_summary.set_index("name")["value"]["k"])
     rows = []
-    for told in _of_the_model(settings.experiment, encoder_identity):
+    for told in _of_the_model(settings.experiment, identity):
         differs = "; ".join(_differences(told, images, k))
         for key, value in told.row.scores.items():
             if (found := measured.of(key)) is None:
@@ -61,7 +61,7 @@ def run(
                     "null": "" if math.isnan(null) else what,
                     "verdict": DIFFERS if differs else verdict(published, found.low, found.high, told.decimals),
                     "differs": differs,
-                    "notes": "; ".join([*told.notes, *_doubts(told, encoder_identity)]),
+                    "notes": "; ".join([*told.notes, *_doubts(told, identity)]),
                     "source": told.source,
                 }
             )
@@ -117,7 +117,9 @@ def _of_the_model(chosen: ExperimentSettings, identity: Mapping[str, Any]) -> li
         return chosen.compared
     found = [_with_model(told, identity.get("model")) for told in chosen.compared]
     fitting = [told for told in found if all(difference.key != MODEL for difference in told.differs)]
-    return fitting if chosen.name == "none" else fitting or found[:1]
+    if chosen.name == "none":
+        return [told for told in fitting if told.experiment != "none"] or fitting  # repetitions alone, else
+    return fitting or found[:1]
 
 
 def _is_open(told: Comparison) -> bool:
@@ -199,8 +201,9 @@ def metrics(made: Mapping[str, Any]) -> dict[str, float]:
 
 STAGE = Stage(
     name="experiment",
-    needs=("images", "encoder_identity"),
+    needs=("images",),
     uses=(
+        "encoder_identity",
         "cluster_scores",
         "clustering_summary",
         "repeat_scores",

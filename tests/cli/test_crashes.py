@@ -135,7 +135,7 @@ def umap_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def interrupted(cli: Clipscope, *words: str, when: Callable[[subprocess.Popen[str]], None], again: float = 0) -> Result:
-    """Start, wait, Ctrl-C (to all of the terminal's processes), and again after so many seconds; it ends in time."""
+    """Start, wait, Ctrl-C (to all of the terminal's processes), and again after so many seconds; ended in ten."""
     cli.environment[MARK] = f"{cli.place}"
     process = cli.start(*words, start_new_session=True)
     when(process)
@@ -149,7 +149,7 @@ def interrupted(cli: Clipscope, *words: str, when: Callable[[subprocess.Popen[st
     out, err = process.communicate(timeout=60)
     took = time.monotonic() - start
     assert process.returncode == 130, f"{process.returncode}\n{out}\n{err}"
-    assert took < 20, f"{took:.1f} s"
+    assert took < 10, f"{took:.1f} s"
     assert said_cleanly(err), err
     assert err.count("interrupted") <= 2, err
     assert waited_for(lambda: not processes(f"{cli.place}"), 10)

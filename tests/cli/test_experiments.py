@@ -198,3 +198,16 @@ def test_wrong_calls(cli: Clipscope) -> None:
     error = cli("experiment=tac_kmeans", "dataset=digits", "encoder=none", "projection=pca", "clustering=agglomerative",
                 "stages=[repeats]", status=2).err  # fmt: skip
     assert "nothing is random with projection=pca and clustering=agglomerative" in error
+
+
+def test_a_finished_run_is_repeated_without_its_weights(cli: Clipscope) -> None:
+    """Its vectors are there, and only which file they came from cannot be looked at again."""
+    cifar(cli.place / "data")
+    weights = save_safetensors(cli.place / "tiny.safetensors", random_state(TINY_VIT))
+    quick = ("projection=pca", "significance=none")
+    words = ("dataset=cifar10_test", "encoder=openai", f"encoder.weights={weights}", "stages=[cluster_metrics]")
+    first = cli(*words, *quick)
+    weights.unlink()
+    repeated = ("clustering.k=3", "experiment.repeats=2", "stages=[cluster_metrics,repeats,experiment]")
+    again = scores(cli(f"from_run={first.folder}", *repeated, *quick))
+    assert again["runs"].unique().tolist() == [2]

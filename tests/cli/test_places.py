@@ -141,8 +141,10 @@ def write_protected(folder: Path) -> Iterator[None]:
     """What is in the folder can be read meanwhile, and nothing written."""
     if os.geteuid() != 0:
         folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
-        yield
-        folder.chmod(stat.S_IRWXU)
+        try:
+            yield
+        finally:
+            folder.chmod(stat.S_IRWXU)
         return
     if subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode:
         pytest.skip("root may write everywhere, and must not mount here")

@@ -180,7 +180,7 @@ def test_no_server_is_said_within_seconds(tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(Unreachable) as caught:
         download([("http://127.0.0.1:9/train/a.jpg", tmp_path / "a.jpg")] * 100, lambda file: "", lambda d, n: None)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 5
     assert caught.value.done == 0 and "no connection" in caught.value.reason
     with pytest.raises(Unreachable, match="not an address"):
         download([("nonsense://x/a.jpg", tmp_path / "a.jpg")], lambda file: "", lambda d, n: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +196,10 @@ def refused(root: Path, **given: Any) -> str:
     return line
 
 
-def test_absent_data_are_one_message(root: Path) -> None:
+def test_absent_data_are_one_message_within_a_second(root: Path) -> None:
+    start = time.monotonic()
     said = refused(root)
+    assert time.monotonic() - start < 1
     assert said.startswith(f"dataset=rocov2: there is no ROCOv2 in {root}. Download test_images.zip")
     for part in (
         "test_captions.csv, test_concepts_manual.csv",

@@ -368,7 +368,7 @@ def test_extreme_shapes_are_read_at_once(tmp_path: Path, shape: tuple[int, int])
     rules = ReadingRules(max_aspect=2_000_000)
     np.testing.assert_array_equal(ImageFile(path, rules).gray(), pixels)
     assert max(thumbnail(path, rules=rules).shape) <= 160
-    assert time.monotonic() - began < 20  # else minutes
+    assert time.monotonic() - began < 1
 
 
 def test_a_non_utf8_name_is_read_and_kills_nobody(tmp_path: Path) -> None:

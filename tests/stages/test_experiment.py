@@ -88,7 +88,7 @@ def of_model(name: str, *differs: Any) -> s.Comparison:
 
 
 def weights(model: str, published: bool = False) -> dict[str, Any]:
-    return {"kind": "openai", "model": model, "weights": ["w.pt"], "published": published}
+    return {"model": model, "weights": ["w.pt"], "published": published}
 
 
 def test_the_row_is_that_of_the_model_that_the_weights_are_of() -> None:
@@ -103,6 +103,15 @@ def test_weights_of_a_model_without_a_row() -> None:
         "RN50", "protocol differs", "encoder.model = ViT-L/14, not RN50", "",
     )  # fmt: skip
     assert judged(of_model("RN50"), name="none", identity=weights("ViT-L/14")).empty  # it was not asked for
+
+
+def test_repetitions_are_told_where_the_weights_are_of_no_published_row() -> None:
+    own = s.Comparison("none", "", 3, s.PublishedRow("own", scores={SILHOUETTE: None}))
+    given = {"name": "none", "repeat_scores": scores(("projection", "silhouette", 0.42))}
+    row = only(judged(of_model("RN50"), own, identity=weights("ViT-L/14"), **given))
+    assert (row["row"], row["runs"], row["verdict"]) == ("own", 2, "nothing published")
+    assert only(judged(of_model("RN50"), own, identity=weights("RN50"), **given))["row"] == "RN50"
+    assert only(judged(of_model("RN50"), own, **given))["row"] == "own"  # vectors of a finished run
 
 
 def test_a_difference_in_the_model_that_was_named_is_kept() -> None:

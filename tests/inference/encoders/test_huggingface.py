@@ -520,7 +520,7 @@ def test_offline_one_message_says_what_to_put_where(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     start = time.monotonic()
     wrong = refusal("facebook/dinov2-base", look_at(tmp_path / "model_checkpoints"))
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 5
     assert wrong.key == "encoder.model"
     for words in (
         "model_checkpoints/facebook--dinov2-base",

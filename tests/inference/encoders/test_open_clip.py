@@ -276,15 +276,17 @@ def test_without_a_tokenizer_there_are_images(
 
 def test_misspelt_names_are_answered_without_torch() -> None:
     code = """
-import sys
+import sys, time
 from pathlib import Path
 from inference.encoders import EncoderError, Look, describe
 for model, tag in (("ViT-B32", "openai"), ("ViT-B-32", "laion2b_s34b_b79"), ("ViT-B-32", None)):
+    start = time.monotonic()
     try:
         arguments = {"model": model, "pretrained": tag, "revision": None}
         describe("open_clip", arguments, True, Look(Path("none"), lambda path: ""))
     except EncoderError as error:
         print(error.key, error.message)
+    assert time.monotonic() - start < 2
 assert "torch" not in sys.modules and "open_clip" not in sys.modules
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
@@ -305,7 +307,7 @@ def test_offline_one_message_says_what_to_put_where(tmp_path: Path, monkeypatch:
     start = time.monotonic()
     by_tag = refusal("ViT-B-32", look_at(tmp_path), pretrained="laion2b_s34b_b79k").message
     of_hub = refusal("hf-hub:org/name", look_at(tmp_path)).message
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 5
     assert str(tmp_path / "ViT-B-32-laion2b_s34b_b79k.safetensors") in by_tag and "laion/CLIP-ViT-B-32" in by_tag
     assert "hf download org/name --include" in of_hub and "open_clip_model.safetensors" in of_hub
     assert str(tmp_path / "org--name") in of_hub

@@ -349,7 +349,7 @@ def test_weights_are_looked_for_in_order(tmp_path: Path, hub_cache: Path, monkey
 def test_missing_weights_are_one_message_within_seconds(tmp_path: Path, hub_cache: Path) -> None:
     start = time.monotonic()
     error = refusal(tmp_path / "model_checkpoints", model="ViT-L/14@336px")
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 5
     assert error.key == "encoder.weights"
     for part in ("OpenAI's ViT-L/14@336px", "ViT-L-14-336px.pt", "timm/vit_large_patch14_clip_336.openai",
                  "cannot be reached", str(tmp_path / "model_checkpoints" / "ViT-L-14-336px.safetensors"),

@@ -256,13 +256,15 @@ def test_a_repository_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_misspelt_names_are_answered_without_torch() -> None:
     code = """
-import sys
+import sys, time
 from pathlib import Path
 from inference.encoders import EncoderError, Look, describe
+start = time.monotonic()
 try:
     describe("timm", {"model": "densenet12", "mean": None, "std": None}, True, Look(Path("none"), lambda path: ""))
 except EncoderError as error:
     print(error.key, error.message)
+assert time.monotonic() - start < 2
 assert "torch" not in sys.modules
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -282,7 +284,7 @@ def test_offline_one_message_says_what_to_put_where(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     start = time.monotonic()
     wrong = refusal("densenet121", look_at(tmp_path))
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 5
     assert wrong.key == "encoder.weights" and "timm/densenet121.ra_in1k" in wrong.message
     assert str(tmp_path / "densenet121.ra_in1k.safetensors") in wrong.message
 
